@@ -1,0 +1,31 @@
+"""The compiled floor: buffers in, buffers out, no I/O, nothing of `notify`.
+
+Every module `X` exists twice, name for name: `X.pyx` (Cython) and `pure/X.py`, which is its
+oracle in tests and its stand-in where no compiler was. The choice is made here once, for all
+modules together: a half-compiled core would be two behaviours to reason about.
+
+NOTIFY_PURE=1 chooses the pure twins even where the extensions are built.
+"""
+
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from notify_core import chunk, fanout, ids, mark, receive, sign, sqltext
+
+    ACCELERATED: Final[bool] = True
+elif os.environ.get("NOTIFY_PURE") == "1":
+    from notify_core.pure import chunk, fanout, ids, mark, receive, sign, sqltext
+
+    ACCELERATED = False
+else:
+    try:
+        from notify_core import chunk, fanout, ids, mark, receive, sign, sqltext
+
+        ACCELERATED = True
+    except ImportError:
+        from notify_core.pure import chunk, fanout, ids, mark, receive, sign, sqltext
+
+        ACCELERATED = False
+
+__all__ = ["ACCELERATED", "chunk", "fanout", "ids", "mark", "receive", "sign", "sqltext"]

@@ -1,0 +1,1 @@
+"""The pure twins of the compiled modules: the same names, the same answers."""

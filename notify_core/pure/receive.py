@@ -1,0 +1,226 @@
+"""Request bodies to checked columnar batches (pure twin of receive.pyx)."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from notify_core.body import JSON, MSGPACK, Item, Limits, check_json, decode
+from notify_core.errors import BodyError
+from notify_core.pure import chunk, sqltext
+from notify_core.records import MessageRecord
+
+COLUMNS = (
+    "id,biz_id,type,content_type,headers,dkey,ordering_key,deliver_ms,expires_ms,payload"
+)
+TYPE_CHARS_MAX = 128
+KEY_BYTES_MAX = 128
+HEADERS_MAX = 32
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+_TYPE = re.compile(r"[A-Za-z0-9_.:/-]+", re.ASCII)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII)
+_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?", re.ASCII)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_RESERVED = frozenset(
+    "connection content-length expect host keep-alive te trailer transfer-encoding upgrade".split()
+)
+_RESERVED_PREFIXES = ("webhook-", "notify-", "proxy-")
+_headers_json = msgspec.json.Encoder()
+
+
+class Batch:
+    """Messages as columns: lists of equal length, one entry a message.
+
+    Fields as in MessageRecord, and keys ("" for none). ids and biz_ids are set by `stamp`.
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.biz_ids: list[int] = []
+        self.types: list[str] = []
+        self.content_types: list[str] = []
+        self.headers: list[bytes] = []
+        self.keys: list[str] = []
+        self.ordering_keys: list[str] = []
+        self.deliver_ms: list[int] = []
+        self.expires_ms: list[int] = []
+        self.payloads: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+    def stamp(self, biz_id: int, ids: list[int]) -> None:
+        """Give every message its producer and id. ValueError where the lengths differ."""
+        if len(ids) != len(self):
+            raise ValueError("one id for each message")
+        self.ids = list(ids)
+        self.biz_ids = [biz_id] * len(ids)
+
+    def extend(self, other: "Batch") -> None:
+        """Append the messages of another batch (both stamped)."""
+        for mine, others in zip(self._columns(), other._columns(), strict=True):
+            mine.extend(others)
+
+    def take(self, positions: list[int]) -> "Batch":
+        """A new batch of the messages at these positions, in this order."""
+        taken = Batch()
+        for mine, column in zip(taken._columns(), self._columns(), strict=True):
+            mine.extend([column[position] for position in positions])
+        return taken
+
+    def rows(self) -> list[tuple[int | str | bytes, ...]]:
+        """One tuple a message, in the order of COLUMNS."""
+        return list(zip(*self._columns(), strict=True))
+
+    def records(self, inline_bytes_max: int) -> list[MessageRecord]:
+        """The messages as records; a payload above inline_bytes_max becomes None."""
+        return [
+            MessageRecord(
+                id_, biz, type_, content, headers, order, deliver, expires,
+                payload if len(payload) <= inline_bytes_max else None,
+            )
+            for id_, biz, type_, content, headers, _, order, deliver, expires, payload
+            in zip(*self._columns(), strict=True)
+        ]  # fmt: skip
+
+    def chunk(self, config_version: int, inline_bytes_max: int) -> bytes:
+        """The messages as an ingest chunk; a payload above inline_bytes_max stays behind."""
+        return chunk.pack_messages(config_version, self.records(inline_bytes_max))
+
+    def insert_sql(self, ignore: bool, rows_max: int, bytes_max: int) -> list[bytes]:
+        """Multi-row INSERTs into biz_msg (INSERT IGNORE for a retry), within both limits."""
+        verb = b"INSERT IGNORE INTO" if ignore else b"INSERT INTO"
+        head = b"%s biz_msg (%s) VALUES " % (verb, COLUMNS.encode())
+        return sqltext.insert(head, self.rows(), b"", rows_max, bytes_max, False)
+
+    def _columns(self) -> tuple[list, ...]:  # type: ignore[type-arg]
+        return (
+            self.ids, self.biz_ids, self.types, self.content_types, self.headers, self.keys,
+            self.ordering_keys, self.deliver_ms, self.expires_ms, self.payloads,
+        )  # fmt: skip
+
+
+def parse(body: bytes, content_type: str, limits: Limits) -> Batch:
+    """A request body as a checked batch, all or nothing.
+
+    content_type: application/json (one object or an array), application/x-ndjson or
+    application/msgpack (an array; a `bin` payload is JSON text, any other value is delivered
+    as application/msgpack). Raises BodyError, with the index of the bad message.
+    """
+    items = decode(body, content_type)
+    if not items:
+        raise BodyError("malformed", "the batch is empty")
+    if len(items) > limits.items_max:
+        raise BodyError("limit", f"a batch holds at most {limits.items_max} messages")
+    batch = Batch()
+    packed = content_type == "application/msgpack"
+    for index, item in enumerate(items):
+        try:
+            _append(batch, item, packed, limits)
+        except BodyError as error:
+            raise BodyError(error.kind, error.reason, index) from None
+    return batch
+
+
+def _append(batch: Batch, item: Item, packed: bool, limits: Limits) -> None:
+    if len(item.type) > TYPE_CHARS_MAX or not _TYPE.fullmatch(item.type):
+        raise BodyError(
+            "item", f"type must be 1 to {TYPE_CHARS_MAX} characters of A-Z a-z 0-9 _ . : / -"
+        )
+    payload, content_type = _payload(bytes(item.payload), packed, limits)
+    deliver, expires = _unix_ms(item.deliver_at), _unix_ms(item.expires_at)
+    if expires and expires <= deliver:
+        raise BodyError("item", "expires_at must be after deliver_at")
+    key = _key(item.key, "key")
+    ordering_key = _key(item.ordering_key, "ordering_key")
+    headers = b""
+    if item.headers:
+        headers, content_type = _headers(item.headers, content_type, limits)
+    batch.types.append(item.type)
+    batch.content_types.append(content_type)
+    batch.headers.append(headers)
+    batch.keys.append(key)
+    batch.ordering_keys.append(ordering_key)
+    batch.deliver_ms.append(deliver)
+    batch.expires_ms.append(expires)
+    batch.payloads.append(payload)
+
+
+def _payload(raw: bytes, packed: bool, limits: Limits) -> tuple[bytes, str]:
+    content_type = JSON
+    if packed:
+        if raw[0] in (0xC4, 0xC5, 0xC6):  # bin 8, 16, 32
+            raw = raw[(2, 3, 5)[raw[0] - 0xC4] :]
+            check_json(raw)
+        else:
+            content_type = MSGPACK
+    if len(raw) > limits.payload_bytes_max:
+        raise BodyError(
+            "item", f"the payload has {len(raw)} bytes, the limit is {limits.payload_bytes_max}"
+        )
+    if content_type == JSON and _depth(raw, limits.depth_max) > limits.depth_max:
+        raise BodyError("item", f"the payload is nested deeper than {limits.depth_max}")
+    return raw, content_type
+
+
+def _depth(payload: bytes, enough: int) -> int:
+    """The nesting of a valid JSON text; not looked at where it cannot pass `enough`."""
+    if payload.count(b"[") + payload.count(b"{") <= enough:
+        return 0
+    depth = deepest = 0
+    for byte in _STRING.sub(b"", payload):
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _unix_ms(moment: datetime | None) -> int:
+    if moment is None:
+        return 0
+    ms = (moment - _EPOCH) // _MS
+    if ms <= 0:
+        raise BodyError("item", "deliver_at and expires_at must be after 1970")
+    return ms
+
+
+def _key(key: str | None, name: str) -> str:
+    if key is None:
+        return ""
+    if not 1 <= len(key.encode()) <= KEY_BYTES_MAX or _CONTROL.search(key):
+        raise BodyError(
+            "item", f"{name} must be 1 to {KEY_BYTES_MAX} bytes without control characters"
+        )
+    return key
+
+
+def _headers(given: dict[str, str], content_type: str, limits: Limits) -> tuple[bytes, str]:
+    if len(given) > HEADERS_MAX:
+        raise BodyError("item", f"a message has at most {HEADERS_MAX} headers")
+    size = 0
+    headers: dict[str, str] = {}
+    seen: set[str] = set()
+    for given_name, value in given.items():
+        name = given_name.lower()
+        size += len(name) + len(value)
+        if not _TOKEN.fullmatch(name):
+            raise BodyError("item", "a header name must be an HTTP token")
+        if not _VALUE.fullmatch(value):
+            raise BodyError("item", f"the value of header {name} must be printable ASCII")
+        if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
+            raise BodyError("item", f"header {name} is set by Notify or by HTTP itself")
+        if name in seen:
+            raise BodyError("item", f"header {name} appears twice")
+        seen.add(name)
+        if name == "content-type":
+            content_type = value
+        else:
+            headers[name] = value
+    if size > limits.headers_bytes_max:
+        raise BodyError("item", f"headers have at most {limits.headers_bytes_max} bytes")
+    return (_headers_json.encode(headers) if headers else b""), content_type

@@ -1,0 +1,73 @@
+r"""Values as MySQL literals, rows as multi-row INSERT statements (pure twin of sqltext.pyx).
+
+Backslash escapes are assumed: a connection under NO_BACKSLASH_ESCAPES must be refused by its
+owner. Bytes carry the `_binary` introducer, so that no character set conversion touches them.
+"""
+
+from collections.abc import Sequence
+
+from notify_core.errors import SqlTextError
+
+Value = int | str | bytes
+
+_ESCAPES = str.maketrans(
+    {"\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z", "'": "\\'", '"': '\\"', "\\": "\\\\"}
+)
+_INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
+
+
+def literal(value: Value) -> bytes:
+    """One value as a literal: a signed 64-bit int, a text or bytes.
+
+    Raises SqlTextError for any other type, an int out of range, or a text with lone surrogates.
+    """
+    if type(value) is int:
+        if not _INT_MIN <= value <= _INT_MAX:
+            raise SqlTextError("an integer outside 64 bits has no literal")
+        return b"%d" % value
+    if type(value) is str:
+        try:
+            return b"'" + value.translate(_ESCAPES).encode() + b"'"
+        except UnicodeEncodeError:
+            raise SqlTextError("a text with a lone surrogate has no literal") from None
+    if type(value) is bytes:
+        text = value.decode("latin-1").translate(_ESCAPES).encode("latin-1")
+        return b"_binary'" + text + b"'"
+    raise SqlTextError(f"{type(value).__name__} has no literal")
+
+
+def insert(
+    head: bytes,
+    rows: Sequence[tuple[Value, ...]],
+    tail: bytes,
+    rows_max: int,
+    bytes_max: int,
+    group: bool,
+) -> list[bytes]:
+    """Rows as one or several statements `head (…),(…) tail`, each within both limits.
+
+    head: `INSERT INTO t (a,b) VALUES `. group: rows whose first value is equal stay in one
+    statement (a message's fan-out is never split), even beyond a limit; a row larger than
+    bytes_max goes alone. No rows give no statement. Raises SqlTextError.
+    """
+    statements: list[bytes] = []
+    values: list[bytes] = []
+    size = 0
+    previous: Value | None = None
+    for row in rows:
+        text = b"(" + b",".join([literal(value) for value in row]) + b")"
+        full = len(values) >= rows_max or size + len(text) + 1 > bytes_max
+        if values and full and not (group and row[0] == previous):
+            statements.append(head + b",".join(values) + tail)
+            values, size = [], 0
+        values.append(text)
+        size += len(text) + 1
+        previous = row[0]
+    if values:
+        statements.append(head + b",".join(values) + tail)
+    return statements
+
+
+def int_list(values: Sequence[int]) -> bytes:
+    """Integers as `1,2,3`, for an IN list."""
+    return b",".join([b"%d" % value for value in values])
