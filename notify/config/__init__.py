@@ -1,0 +1,27 @@
+"""Configuration: default.toml, then a file, then the environment, then flags; one checked object."""
+
+from notify.config.load import load
+from notify.config.sections import (
+    ApiConfig,
+    Config,
+    MakerConfig,
+    MarkerConfig,
+    QueueConfig,
+    RescuerConfig,
+    RuntimeConfig,
+    SenderConfig,
+    StorageConfig,
+)
+
+__all__ = [
+    "ApiConfig",
+    "Config",
+    "MakerConfig",
+    "MarkerConfig",
+    "QueueConfig",
+    "RescuerConfig",
+    "RuntimeConfig",
+    "SenderConfig",
+    "StorageConfig",
+    "load",
+]

@@ -1,0 +1,87 @@
+"""Errors of Notify. The type says what happens next.
+
+NotifyError
+├── ConfigError           refuse to start, listing every mistake
+├── InvalidInput          the caller's fault: 4xx, nothing was changed
+│   ├── NotFound          404
+│   ├── Conflict          409
+│   └── Unauthorized      401
+├── Busy                  a bound is reached: 429/503 with Retry-After, try again later
+├── StorageError          the database
+│   ├── StorageUnavailable   retryable: wait and try the same again
+│   └── StorageRefused       permanent: the schema, rights or the data file are wrong
+├── QueueError            the queue
+│   ├── QueueUnavailable     retryable: wait and try the same again
+│   └── QueueLost            its contents are gone: rebuild from the database
+└── TransportError        one HTTP try failed without an answer: a recorded attempt, retried
+"""
+
+
+class NotifyError(Exception):
+    """Root of Notify's errors. The text is a sentence that tells the operator what to do."""
+
+
+class ConfigError(NotifyError):
+    """The configuration is wrong; `problems` lists everything found."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class InvalidInput(NotifyError):  # noqa: N818 - reads as the HTTP condition it becomes
+    """The caller's input breaks a rule; nothing was changed."""
+
+
+class NotFound(InvalidInput):
+    """What was asked for does not exist."""
+
+
+class Conflict(InvalidInput):
+    """The request contradicts what is stored."""
+
+
+class Unauthorized(InvalidInput):
+    """No key, or not one that allows this."""
+
+
+class Busy(NotifyError):  # noqa: N818 - reads as the HTTP condition it becomes
+    """A bound is reached; try again after retry_after_s seconds."""
+
+    def __init__(self, text: str, retry_after_s: int) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class StorageError(NotifyError):
+    """The database failed."""
+
+
+class StorageUnavailable(StorageError):
+    """The database does not answer now; the same call may succeed later."""
+
+
+class StorageRefused(StorageError):
+    """The database answers, but cannot be used as it is."""
+
+
+class QueueError(NotifyError):
+    """The queue failed."""
+
+
+class QueueUnavailable(QueueError):
+    """The queue does not answer now; the same call may succeed later."""
+
+
+class QueueLost(QueueError):
+    """The queue lost its contents (restart, FLUSHALL); they must be rebuilt."""
+
+
+class TransportError(NotifyError):
+    """One HTTP try got no usable answer. `stage` is one of STAGES."""
+
+    STAGES = ("address", "dns", "connect", "tls", "send", "timeout", "closed", "response")
+
+    def __init__(self, stage: str, text: str) -> None:
+        super().__init__(text)
+        self.stage = stage

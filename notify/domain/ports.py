@@ -1,0 +1,366 @@
+"""What services need of the world. Adapters implement these; services know nothing else.
+
+Every adapter of Storage and of Queue passes one conformance suite (tests/conformance).
+All times are unix milliseconds. Storage methods raise StorageUnavailable (retry) or
+StorageRefused (give up); queue methods raise QueueUnavailable (retry) or QueueLost (rebuild).
+"""
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from notify.domain.model import (
+    Attempt,
+    Consumer,
+    Delivery,
+    DeliveryStatus,
+    Directory,
+    LedgerRow,
+    Message,
+    Producer,
+    Subscription,
+    SubscriptionStatus,
+)
+from notify_core import fanout, receive
+from notify_core.records import DeliveryRecord, MessageRecord
+
+
+class Clock(Protocol):
+    """Time, handed in so that a simulation can own it."""
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+
+class Random(Protocol):
+    """Randomness, handed in so that a simulation can repeat it."""
+
+    def random(self) -> float:
+        """0 <= x < 1."""
+
+    def token_bytes(self, n: int) -> bytes:
+        """n bytes fit for keys and secrets."""
+
+
+# --- storage ------------------------------------------------------------------------------
+
+
+class Inserted(NamedTuple):
+    """The answer to insert_messages, in the order of the batch.
+
+    ids: each message's id; of a message whose idempotency key is known, the earlier one.
+    fresh: the positions that became new messages.
+    """
+
+    ids: list[int]
+    fresh: list[int]
+
+
+class WorkerLease(NamedTuple):
+    """A worker number (0..255) of the id maker, held until expires_ms.
+
+    floor_ms: no id at or before this moment, an earlier holder may have made it.
+    """
+
+    worker: int
+    expires_ms: int
+    floor_ms: int
+
+
+class DeliveryFilter(NamedTuple):
+    """Which deliveries to list; None leaves a field open. Times are of message acceptance."""
+
+    subscription_id: int | None = None
+    status: DeliveryStatus | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+class Storage(Protocol):
+    """The database: the only truth. Every write is idempotent unless it says otherwise."""
+
+    async def open(self) -> None:
+        """Connect and check the schema (the embedded one is created or upgraded)."""
+
+    async def close(self) -> None:
+        """Finish what runs and disconnect."""
+
+    # What is configured. Every change raises the version that `config_version` answers.
+
+    async def config_version(self) -> int:
+        """The version of the directory; cheap."""
+
+    async def directory(self) -> Directory:
+        """Everything configured, deleted objects included."""
+
+    async def add_producer(self, name: str, key_hash: str, now_ms: int) -> Producer:
+        """A new producer. Raises Conflict where the name is taken."""
+
+    async def add_consumer(
+        self,
+        name: str,
+        url: str,
+        secrets: tuple[str, ...],
+        headers: dict[str, str],
+        timeout_ms: int,
+        now_ms: int,
+    ) -> Consumer:
+        """A new consumer. Raises Conflict where the name is taken."""
+
+    async def add_subscription(self, new: Subscription) -> Subscription:
+        """A new subscription; the id in `new` is ignored, the stored one is in the answer."""
+
+    async def update_producer(self, changed: Producer) -> None:
+        """Store a changed or deleted producer. Raises NotFound, or Conflict (name taken)."""
+
+    async def update_consumer(self, changed: Consumer) -> None:
+        """Store a changed or deleted consumer. Raises NotFound, or Conflict (name taken)."""
+
+    async def update_subscription(self, changed: Subscription) -> None:
+        """Store a changed or deleted subscription. Raises NotFound."""
+
+    async def set_subscription_status(
+        self, subscription_id: int, status: SubscriptionStatus, reason: str, now_ms: int
+    ) -> Subscription:
+        """Change only the status. Raises NotFound."""
+
+    # Messages.
+
+    async def insert_messages(self, batch: receive.Batch, now_ms: int) -> Inserted:
+        """Store a stamped batch durably, all or nothing; committed when this returns.
+
+        The same (producer, key) again, in this batch or ever, stores no second message.
+        """
+
+    async def message(self, message_id: int) -> Message | None:
+        """One message with its payload."""
+
+    async def payloads(self, message_ids: Sequence[int]) -> dict[int, bytes]:
+        """The payloads of messages; ids that do not exist are absent."""
+
+    async def last_message_id(self) -> int:
+        """The highest message id stored, 0 for none."""
+
+    # Deliveries. The ledger changes in the same transaction, by what really changed.
+
+    async def insert_deliveries(self, split: fanout.Split) -> None:
+        """Store the rows of a fan-out; a row that exists is left as it is."""
+
+    async def mark(self, outcome_chunks: Sequence[bytes]) -> None:
+        """Apply outcome chunks: statuses, attempts log, per-minute counters.
+
+        delivered and dropped are final; a retry or a parking never undoes a later state.
+        Raises ChunkError, then nothing was applied.
+        """
+
+    async def deliveries(self, message_id: int) -> list[Delivery]:
+        """A message's deliveries by subscription id; [] while it is not split."""
+
+    async def attempts(self, message_id: int, subscription_id: int | None = None) -> list[Attempt]:
+        """The logged tries of a message, by subscription id and attempt."""
+
+    async def list_deliveries(
+        self, wanted: DeliveryFilter, after: tuple[int, int] | None, limit: int
+    ) -> list[Delivery]:
+        """Deliveries newest message first, below `after` (message id, subscription id)."""
+
+    async def ledger(self) -> list[LedgerRow]:
+        """The account of every subscription that ever matched, from kept counters."""
+
+    async def counted_ledger(self) -> list[LedgerRow]:
+        """The same, by counting every row: slow, the proof of `ledger`."""
+
+    # What the Rescuer and the feeder need.
+
+    async def unsplit(self, after_id: int, below_id: int, limit: int) -> list[MessageRecord]:
+        """Messages in the open id window without delivery rows, rising, payload included."""
+
+    async def pending(self, subscription_id: int, now_ms: int, limit: int) -> list[DeliveryRecord]:
+        """Pending deliveries that are due, oldest message first, payload included."""
+
+    async def set_queued(
+        self, subscription_id: int, message_ids: Sequence[int], now_ms: int
+    ) -> None:
+        """Turn pending deliveries to queued; others are left as they are."""
+
+    async def drop_pending(
+        self, subscription_id: int, reason: int, now_ms: int, limit: int
+    ) -> int:
+        """Drop up to `limit` pending deliveries of a subscription; how many were dropped."""
+
+    async def forget_queued(
+        self, subscription_ids: Collection[int] | None, before_ms: int, now_ms: int
+    ) -> int:
+        """Turn queued deliveries last touched before before_ms back to pending, due at once.
+
+        subscription_ids: only these; None for all. Answers how many. For deliveries that the
+        queue no longer holds: their chunk was lost.
+        """
+
+    async def statuses(
+        self, keys: Collection[tuple[int, int]]
+    ) -> dict[tuple[int, int], DeliveryStatus]:
+        """The status of deliveries by (message id, subscription id); unknown ones are absent."""
+
+    # Small state of services.
+
+    async def lease_worker(self, owner: str, now_ms: int, ttl_ms: int) -> WorkerLease:
+        """A free worker number for `owner`. Raises Busy where all 256 are taken."""
+
+    async def renew_worker(self, lease: WorkerLease, owner: str, now_ms: int, ttl_ms: int) -> bool:
+        """Prolong a lease; False where somebody else holds it now."""
+
+    async def release_worker(self, lease: WorkerLease, owner: str, floor_ms: int) -> None:
+        """Give a worker number back; the next holder makes no id at or before floor_ms."""
+
+    async def note(self, name: str) -> int:
+        """A small number that services keep (progress marks), 0 at first."""
+
+    async def set_note(self, name: str, value: int) -> None:
+        """Keep a small number."""
+
+
+# --- queue --------------------------------------------------------------------------------
+
+
+class StreamKind(StrEnum):
+    """What a stream carries."""
+
+    INGEST = "in"
+    SUBSCRIPTION = "s"
+    MARK = "mark"
+
+
+class Stream(NamedTuple):
+    """A stream of chunks: an ingest or mark partition, or a subscription's queue."""
+
+    kind: StreamKind
+    number: int
+
+
+class Push(NamedTuple):
+    """A chunk to append. items: how many messages, deliveries or outcomes it holds.
+
+    due_ms: not before (the stream's delay set keeps it until `promote`); 0: at once.
+    """
+
+    stream: Stream
+    chunk: bytes
+    items: int
+    due_ms: int = 0
+
+
+class Claim(NamedTuple):
+    """A chunk that a worker holds under a lease until it acknowledges it.
+
+    redelivered: somebody held it before, part of its work may be done.
+    """
+
+    stream: Stream
+    entry: str
+    chunk: bytes
+    items: int
+    redelivered: bool
+
+
+class Gauge(NamedTuple):
+    """The state of a stream.
+
+    depth: items waiting, delayed and claimed together. oldest_ms: when the oldest entry
+    was pushed, 0 where empty. spilling: further items stay in the database (`spill`).
+    """
+
+    depth: int
+    oldest_ms: int
+    spilling: bool
+
+
+class Queue(Protocol):
+    """The queue: fast and disposable. All its contents can be rebuilt from the database.
+
+    It has an epoch: a token that is gone exactly when the contents may be gone. While there
+    is none every method but open, close, epoch, begin_epoch, lease and wait raises QueueLost.
+    """
+
+    async def open(self) -> None:
+        """Connect."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+    async def epoch(self) -> str | None:
+        """The present epoch, None where the contents were lost or never were."""
+
+    async def begin_epoch(self, epoch: str) -> bool:
+        """Start an epoch where there is none; True for the one caller who did."""
+
+    async def push(self, pushes: Sequence[Push]) -> None:
+        """Append chunks and wake who waits for them. Not atomic over streams."""
+
+    async def claim(self, streams: Sequence[Stream], worker: str, chunks_max: int) -> list[Claim]:
+        """Take up to chunks_max waiting chunks of each stream; never waits."""
+
+    async def ack(self, claims: Sequence[Claim], pushes: Sequence[Push] = ()) -> None:
+        """Push what follows from claims, then let the claims go; a dead claim is no error."""
+
+    async def renew(self, claims: Sequence[Claim], worker: str) -> None:
+        """Prolong the leases of claims; a claim that somebody took over is no error."""
+
+    async def takeover(
+        self, streams: Sequence[Stream], worker: str, idle_ms: int, chunks_max: int
+    ) -> list[Claim]:
+        """Claim chunks whose holder has not renewed them for idle_ms (redelivered)."""
+
+    async def promote(self, streams: Sequence[Stream], now_ms: int) -> int:
+        """Move delayed chunks that are due into their streams; when the next is due, 0: none."""
+
+    async def gauges(self, streams: Sequence[Stream]) -> list[Gauge]:
+        """The state of streams, in their order."""
+
+    async def spill(self, streams: Sequence[Stream], on: bool) -> None:
+        """Say whether further items of these streams stay in the database for now."""
+
+    async def lease(self, name: str, owner: str, ttl_ms: int) -> bool:
+        """Take or prolong a named lease; False while somebody else holds it."""
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give a named lease back, where owner holds it."""
+
+    async def wait(self, streams: Sequence[Stream], worker: str, timeout_s: float) -> None:
+        """Return when one of the streams was pushed to since the last wait, or at time-out."""
+
+
+# --- transport ----------------------------------------------------------------------------
+
+
+class Endpoint(NamedTuple):
+    """A parsed consumer URL. host: lower-case name or literal address without brackets."""
+
+    tls: bool
+    host: str
+    port: int
+    target: str
+
+
+class Answer(NamedTuple):
+    """A consumer's answer. body: its first bytes, up to the kept bound.
+
+    retry_after: the header's value, "" where absent.
+    """
+
+    code: int
+    body: bytes
+    retry_after: str
+
+
+class Transport(Protocol):
+    """One HTTP request at a time to an endpoint, within strict bounds."""
+
+    async def post(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Answer:
+        """Send a request whose head is complete. Raises TransportError, names its stage."""
+
+    async def close(self) -> None:
+        """Close every connection."""
