@@ -40,6 +40,7 @@ class QueueConfig(_Masked):
     chunk_rows_max: int
     chunk_bytes_max: int
     inline_bytes_max: int
+    delay_horizon_ms: int
     lease_ms: int
 
 
@@ -66,7 +67,6 @@ class MakerConfig(_Masked):
     """[maker]."""
 
     batch_chunks_max: int
-    delay_horizon_ms: int
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,0 +1,1 @@
+"""What every service stands on: time, the directory, ids, the service loop, metrics, logs."""
