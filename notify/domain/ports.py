@@ -244,7 +244,8 @@ class Stream(NamedTuple):
 class Push(NamedTuple):
     """A chunk to append. items: how many messages, deliveries or outcomes it holds.
 
-    due_ms: not before (the stream's delay set keeps it until `promote`); 0: at once.
+    due_ms: not before (the stream's delay set keeps it until `promote`, even if that moment
+    has passed); 0: at once.
     """
 
     stream: Stream
@@ -256,6 +257,9 @@ class Push(NamedTuple):
 class Claim(NamedTuple):
     """A chunk that a worker holds under a lease until it acknowledges it.
 
+    entry: opaque, names this one holding. Once the chunk was acknowledged or taken over, or
+    the queue was lost, the claim is dead: `ack` and `renew` leave the chunk and its new holder
+    alone. (Redis: the stream id and the delivery count, which XCLAIM JUSTID leaves as it is.)
     redelivered: somebody held it before, part of its work may be done.
     """
 
@@ -270,7 +274,9 @@ class Gauge(NamedTuple):
     """The state of a stream.
 
     depth: items waiting, delayed and claimed together. oldest_ms: when the oldest entry
-    was pushed, 0 where empty. spilling: further items stay in the database (`spill`).
+    was pushed, 0 where empty; delayed and claimed entries count, and promotion or takeover
+    keeps the time of the push: what was queued before oldest_ms is in this stream no more.
+    spilling: further items stay in the database (`spill`).
     """
 
     depth: int
@@ -282,14 +288,19 @@ class Queue(Protocol):
     """The queue: fast and disposable. All its contents can be rebuilt from the database.
 
     It has an epoch: a token that is gone exactly when the contents may be gone. While there
-    is none every method but open, close, epoch, begin_epoch, lease and wait raises QueueLost.
+    is none every method but open, close, epoch, begin_epoch, lease, release and wait raises
+    QueueLost.
+
+    A stream exists while it holds something: there is nothing to create or to remove. A call
+    that raised QueueUnavailable or QueueLost may have been carried out in part or in whole;
+    doing it again may double chunks, never lose them.
     """
 
     async def open(self) -> None:
         """Connect."""
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect; who waits returns. Until the next `open`, calls raise QueueUnavailable."""
 
     async def epoch(self) -> str | None:
         """The present epoch, None where the contents were lost or never were."""
@@ -298,13 +309,22 @@ class Queue(Protocol):
         """Start an epoch where there is none; True for the one caller who did."""
 
     async def push(self, pushes: Sequence[Push]) -> None:
-        """Append chunks and wake who waits for them. Not atomic over streams."""
+        """Append chunks and wake who waits for their streams, also for a delayed chunk.
+
+        Not atomic over streams; the chunks of one stream keep their order.
+        """
 
     async def claim(self, streams: Sequence[Stream], worker: str, chunks_max: int) -> list[Claim]:
-        """Take up to chunks_max waiting chunks of each stream; never waits."""
+        """Take up to chunks_max waiting chunks of each stream, oldest first; never waits.
+
+        The answer is in the order of `streams`.
+        """
 
     async def ack(self, claims: Sequence[Claim], pushes: Sequence[Push] = ()) -> None:
-        """Push what follows from claims, then let the claims go; a dead claim is no error."""
+        """Push what follows from claims, then let the claims go; a dead claim is no error.
+
+        The pushes are made in any case: whether a claim is dead is known only afterwards.
+        """
 
     async def renew(self, claims: Sequence[Claim], worker: str) -> None:
         """Prolong the leases of claims; a claim that somebody took over is no error."""
@@ -312,16 +332,26 @@ class Queue(Protocol):
     async def takeover(
         self, streams: Sequence[Stream], worker: str, idle_ms: int, chunks_max: int
     ) -> list[Claim]:
-        """Claim chunks whose holder has not renewed them for idle_ms (redelivered)."""
+        """Claim chunks whose holder has not renewed them for idle_ms (redelivered).
+
+        Up to chunks_max of each stream, the worker's own included: it may have restarted.
+        """
 
     async def promote(self, streams: Sequence[Stream], now_ms: int) -> int:
-        """Move delayed chunks that are due into their streams; when the next is due, 0: none."""
+        """Move delayed chunks that are due into their streams; when the next is due, 0: none.
+
+        A stream's chunks move in the order in which they are due, behind what waits there,
+        and wake who waits for the stream.
+        """
 
     async def gauges(self, streams: Sequence[Stream]) -> list[Gauge]:
         """The state of streams, in their order."""
 
     async def spill(self, streams: Sequence[Stream], on: bool) -> None:
-        """Say whether further items of these streams stay in the database for now."""
+        """Say whether further items of these streams stay in the database for now.
+
+        Only a flag for `gauges`: push does not look at it. It outlives an empty stream.
+        """
 
     async def lease(self, name: str, owner: str, ttl_ms: int) -> bool:
         """Take or prolong a named lease; False while somebody else holds it."""
@@ -329,8 +359,17 @@ class Queue(Protocol):
     async def release(self, name: str, owner: str) -> None:
         """Give a named lease back, where owner holds it."""
 
-    async def wait(self, streams: Sequence[Stream], worker: str, timeout_s: float) -> None:
-        """Return when one of the streams was pushed to since the last wait, or at time-out."""
+    async def wait(
+        self, streams: Sequence[Stream], worker: str, timeout_s: float
+    ) -> Sequence[Stream]:
+        """Return when one of the streams was pushed to since the last wait, or at time-out.
+
+        Answers the streams that were pushed to, in no order, none at time-out. Each worker
+        sees each push: what arrived before or during the wait, or during one that was
+        cancelled, is answered at once, unless the stream is empty again. A stream that the
+        worker never waited for counts as pushed to while it holds anything. One wait of a
+        worker at a time. A wait during which the queue is lost may last until its time-out.
+        """
 
 
 # --- transport ----------------------------------------------------------------------------
