@@ -1,0 +1,107 @@
+"""One stream's chunks: waiting, delayed and claimed. No operation looks at all of them."""
+
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from notify.domain.ports import Push
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A chunk in a stream. holding: how often it was claimed, which tells holders apart."""
+
+    number: int
+    chunk: bytes
+    items: int
+    pushed_ms: int
+    holding: int = 0
+    renewed_ms: int = 0
+
+
+class Backlog:
+    """The chunks that one stream holds. `depth` counts their items."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        # OrderedDict, not dict: finding the first key of a dict after many deletions at its
+        # front walks over all that was deleted.
+        self._entries: OrderedDict[int, Entry] = OrderedDict()  # all, in the order of push
+        self._claimed: OrderedDict[int, Entry] = OrderedDict()  # longest without renewal first
+        self._waiting: deque[Entry] = deque()
+        self._delayed: list[tuple[int, int, Entry]] = []  # heap: due_ms, number
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    @property
+    def oldest_ms(self) -> int:
+        """When the oldest entry was pushed, 0 where there is none."""
+        return next(iter(self._entries.values())).pushed_ms if self._entries else 0
+
+    @property
+    def next_due_ms(self) -> int:
+        """When the next delayed chunk is due, 0 where there is none."""
+        return self._delayed[0][0] if self._delayed else 0
+
+    def push(self, number: int, push: Push, now_ms: int) -> None:
+        """Append a chunk; `number` rises with every push."""
+        entry = Entry(number, push.chunk, push.items, now_ms)
+        self._entries[number] = entry
+        self.depth += push.items
+        if push.due_ms:
+            heappush(self._delayed, (push.due_ms, number, entry))
+        else:
+            self._waiting.append(entry)
+
+    def promote(self, now_ms: int) -> bool:
+        """Let delayed chunks wait that are due; whether there were any."""
+        moved = False
+        while self._delayed and self._delayed[0][0] <= now_ms:
+            self._waiting.append(heappop(self._delayed)[2])
+            moved = True
+        return moved
+
+    def claim(self, chunks_max: int, now_ms: int) -> Iterator[Entry]:
+        """Take the chunks that wait longest."""
+        for _ in range(min(chunks_max, len(self._waiting))):
+            entry = self._waiting.popleft()
+            self._hold([entry], now_ms)
+            yield entry
+
+    def takeover(self, idle_ms: int, chunks_max: int, now_ms: int) -> list[Entry]:
+        """Take claimed chunks not renewed for idle_ms; their claims so far are dead."""
+        idle: list[Entry] = []
+        for entry in self._claimed.values():
+            if len(idle) >= chunks_max or entry.renewed_ms + idle_ms > now_ms:
+                break
+            idle.append(entry)
+        self._hold(idle, now_ms)
+        return sorted(idle, key=lambda entry: entry.number)
+
+    def renew(self, number: int, holding: int, now_ms: int) -> None:
+        """Prolong a claim, unless it is dead."""
+        entry = self._held(number, holding)
+        if entry is not None:
+            entry.renewed_ms = now_ms
+            self._claimed.move_to_end(number)
+
+    def ack(self, number: int, holding: int) -> None:
+        """Remove a claimed chunk, unless the claim is dead."""
+        entry = self._held(number, holding)
+        if entry is not None:
+            del self._claimed[number]
+            del self._entries[number]
+            self.depth -= entry.items
+
+    def _held(self, number: int, holding: int) -> Entry | None:
+        entry = self._claimed.get(number)
+        return entry if entry is not None and entry.holding == holding else None
+
+    def _hold(self, entries: Collection[Entry], now_ms: int) -> None:
+        for entry in entries:
+            entry.holding += 1
+            entry.renewed_ms = now_ms
+            self._claimed[entry.number] = entry
+            self._claimed.move_to_end(entry.number)
