@@ -1,0 +1,145 @@
+"""Ingest chunks to delivery rows, then to the queues of the subscriptions.
+
+Killed before the rows are stored: the ingest chunk is taken over and split again. Killed
+between the rows and the push: likewise; rows that exist stay as they are and what is not
+finished is pushed. Killed between push and acknowledgement: the same deliveries are pushed a
+second time; the Senders skip those that the database shows finished.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from notify.config import MakerConfig, QueueConfig
+from notify.domain.model import DeliveryStatus, SubscriptionStatus
+from notify.domain.ports import Claim, Clock, Push, Queue, Storage, Stream, StreamKind
+from notify.runtime.chunks import ChunkWorker
+from notify.runtime.directory import DirectoryCache
+from notify_core import fanout
+
+_MODES: Final = {
+    SubscriptionStatus.NORMAL: fanout.QUEUE,
+    SubscriptionStatus.PAUSED: fanout.HOLD,
+    SubscriptionStatus.DISCARDED: fanout.DISCARD,
+}
+
+
+class Maker:
+    """One worker of the ingest streams; any number may run."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        queue: Queue,
+        directory: DirectoryCache,
+        clock: Clock,
+        config: MakerConfig,
+        queue_config: QueueConfig,
+        worker: str,
+    ) -> None:
+        self._storage = storage
+        self._queue = queue
+        self._directory = directory
+        self._clock = clock
+        self._limits = queue_config
+        self._spilling: set[int] = set()
+        self.chunks = ChunkWorker(
+            queue,
+            [Stream(StreamKind.INGEST, 0)],
+            worker,
+            queue_config.lease_ms,
+            config.batch_chunks_max,
+            self._split_claims,
+        )
+        self.messages = 0
+        self.deliveries = 0
+
+    async def _split_claims(self, claims: Sequence[Claim]) -> None:
+        for redelivered in (False, True):
+            batch = [claim for claim in claims if claim.redelivered is redelivered]
+            if batch:
+                await self._split_batch(batch, redelivered)
+
+    async def _split_batch(self, claims: Sequence[Claim], redelivered: bool) -> None:
+        split, overflowing = await self._fan_out([claim.chunk for claim in claims])
+        if overflowing:
+            # Said before the rows are stored: whoever reads the flag keeps the order.
+            streams = [Stream(StreamKind.SUBSCRIPTION, sub_id) for sub_id in overflowing]
+            await self._queue.spill(streams, True)
+        known = await self._storage.insert_deliveries(split)
+        if known:
+            # Split before: by the Rescuer's copy of this chunk, or by a holder of this very
+            # one that failed. Only in the second case nobody else pushes what is still open.
+            keys = {(row[0], row[1]) for row in split.rows if row[0] in known}
+            skip = await self._to_skip(keys) if redelivered else keys
+            split, _ = await self._fan_out([claim.chunk for claim in claims], skip)
+        await self._queue.ack(claims, _pushes(split))
+        self.messages += split.messages
+        self.deliveries += len(split.rows)
+
+    async def _fan_out(
+        self, chunks: Sequence[bytes], skip: set[tuple[int, int]] | None = None
+    ) -> tuple[fanout.Split, set[int]]:
+        """The split, and the subscriptions that begin to spill with it."""
+        split = self._split(chunks, self._spilling, skip)
+        if split.config_version > self._directory.version:
+            await self._directory.refresh()
+            split = self._split(chunks, self._spilling, skip)
+        counts: dict[int, int] = dict.fromkeys(self._spilling, 0)
+        for sub_id, count, _ in split.queued:
+            counts[sub_id] = counts.get(sub_id, 0) + count
+        for sub_id, _, _ in split.delayed:
+            counts[sub_id] = counts.get(sub_id, 0) + 1
+        if not counts:
+            return split, set()
+        gauges = await self._queue.gauges(
+            [Stream(StreamKind.SUBSCRIPTION, sub_id) for sub_id in counts]
+        )
+        spilling, overflowing = set(), set()
+        for (sub_id, count), gauge in zip(counts.items(), gauges, strict=True):
+            if gauge.spilling:
+                spilling.add(sub_id)
+            elif gauge.depth + count > self._limits.depth_max:
+                spilling.add(sub_id)
+                overflowing.add(sub_id)
+        if spilling != self._spilling:
+            self._spilling = spilling
+            split = self._split(chunks, spilling, skip)
+        return split, overflowing
+
+    def _split(
+        self, chunks: Sequence[bytes], spilling: set[int], skip: set[tuple[int, int]] | None
+    ) -> fanout.Split:
+        modes = {
+            subscription.id: _MODES[subscription.status]
+            for subscription in self._directory.live_subscriptions.values()
+            if subscription.status is not SubscriptionStatus.NORMAL
+        }
+        for sub_id in spilling:
+            modes.setdefault(sub_id, fanout.HOLD)
+        return fanout.split(
+            self._directory.table,
+            chunks,
+            modes,
+            self._clock.now_ms(),
+            self._limits.delay_horizon_ms,
+            skip or (),
+            self._limits.chunk_rows_max,
+            self._limits.chunk_bytes_max,
+        )
+
+    async def _to_skip(self, keys: set[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Deliveries that need no push: finished, or waiting in the database."""
+        statuses = await self._storage.statuses(keys)
+        return {key for key, status in statuses.items() if status is not DeliveryStatus.QUEUED}
+
+
+def _pushes(split: fanout.Split) -> list[Push]:
+    pushes = [
+        Push(Stream(StreamKind.SUBSCRIPTION, sub_id), chunk, count)
+        for sub_id, count, chunk in split.queued
+    ]
+    pushes += [
+        Push(Stream(StreamKind.SUBSCRIPTION, sub_id), chunk, 1, due_ms)
+        for sub_id, due_ms, chunk in split.delayed
+    ]
+    return pushes

@@ -1,0 +1,80 @@
+"""Claim, work, acknowledge: how Maker and Marker consume their streams."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from notify.domain.errors import NotifyError, QueueLost
+from notify.domain.ports import Claim, Queue, Stream
+from notify_core.errors import ChunkError
+
+IDLE_S: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class ChunkWorker:
+    """Hands batches of claims to `work`, which acknowledges them when it is done.
+
+    Where work fails the same claims are tried again at the next step: they stay leased to
+    this worker as long as `tend` is called. A chunk that cannot be read is acknowledged and
+    left to the Rescuer, who finds in the database what it carried.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        streams: Sequence[Stream],
+        worker: str,
+        lease_ms: int,
+        chunks_max: int,
+        work: Callable[[Sequence[Claim]], Awaitable[None]],
+    ) -> None:
+        self._queue = queue
+        self._streams = streams
+        self._worker = worker
+        self._lease_ms = lease_ms
+        self._chunks_max = chunks_max
+        self._work = work
+        self._held: list[Claim] = []
+        self._taken_over: list[Claim] = []
+
+    async def step(self) -> None:
+        """Work on what waits; wait a moment where nothing does."""
+        if not self._held:
+            self._held, self._taken_over = self._taken_over, []
+        if not self._held:
+            self._held = await self._queue.claim(self._streams, self._worker, self._chunks_max)
+        if not self._held:
+            await self._queue.wait(self._streams, self._worker, IDLE_S)
+            return
+        try:
+            await self._work_readable(self._held)
+        except QueueLost:
+            self._held = []
+            raise
+        except NotifyError:
+            # Part of the work may be done: the same doubt as after somebody else's crash.
+            self._held = [claim._replace(redelivered=True) for claim in self._held]
+            raise
+        self._held = []
+
+    async def tend(self) -> None:
+        """Renew what is held, take over what a dead worker left; call it every lease_ms / 3."""
+        held = self._held + self._taken_over
+        if held:
+            await self._queue.renew(held, self._worker)
+        self._taken_over += await self._queue.takeover(
+            self._streams, self._worker, self._lease_ms, self._chunks_max
+        )
+
+    async def _work_readable(self, claims: Sequence[Claim]) -> None:
+        try:
+            await self._work(claims)
+        except ChunkError as error:
+            if len(claims) > 1:
+                for claim in claims:
+                    await self._work_readable([claim])
+                return
+            log.error("%s: a chunk is left to the Rescuer: %s", claims[0].stream, error)
+            await self._queue.ack(claims)

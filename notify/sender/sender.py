@@ -1,0 +1,250 @@
+"""Claims the subscriptions' chunks, has them delivered, hands the outcomes on.
+
+Killed at any point: the chunks it held are taken over after lease_ms, and their new holder
+leaves out what the database shows finished. What was answered but not yet marked is sent
+again: at least once, with the same id.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from notify.config import QueueConfig, SenderConfig
+from notify.domain.errors import NotifyError, QueueError, QueueLost
+from notify.domain.model import DeliveryStatus, SubscriptionStatus
+from notify.domain.ports import (
+    Claim,
+    Clock,
+    Queue,
+    Random,
+    Storage,
+    Stream,
+    StreamKind,
+    Transport,
+)
+from notify.runtime.directory import DirectoryCache
+from notify.runtime.steps import Stopping, run_every, run_steps
+from notify.sender.admission import Admission
+from notify.sender.attempt import Attempts
+from notify.sender.lane import Job, Lane
+from notify.sender.outcomes import Held, Outcomes
+from notify_core import chunk
+from notify_core.errors import ChunkError
+from notify_core.records import DeliveryRecord
+
+IDLE_S: Final = 1.0
+TROUBLE_PAUSE_S: Final = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class Sender:
+    """One worker over all subscriptions; any number may run."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        queue: Queue,
+        transport: Transport,
+        directory: DirectoryCache,
+        clock: Clock,
+        random: Random,
+        config: SenderConfig,
+        queue_config: QueueConfig,
+        drain_ms: int,
+        worker: str,
+    ) -> None:
+        self._storage = storage
+        self._queue = queue
+        self._directory = directory
+        self._clock = clock
+        self._random = random
+        self._config = config
+        self._queue_config = queue_config
+        self._drain_s = drain_ms / 1000
+        self._worker = worker
+        self._attempts = Attempts(
+            storage, transport, directory, clock, random, config, queue_config
+        )
+        self._admission = Admission(config.in_flight_max)
+        self._outcomes = Outcomes(queue, config)
+        self._lanes: dict[int, Lane] = {}
+        self._held: dict[tuple[Stream, str], Claim] = {}
+        self._stopping = Stopping(clock)
+        self.attempts_made = 0
+
+    @property
+    def in_flight(self) -> int:
+        """HTTP tries under way."""
+        return self._admission.in_flight
+
+    async def run(self, stopping: Stopping) -> None:
+        """Deliver until stopping, then finish or hand back what is held."""
+        self._stopping = stopping
+        tend_ms = self._queue_config.lease_ms // 3
+        never = Stopping(self._clock)
+        try:
+            async with asyncio.TaskGroup() as group:
+                handing_on = group.create_task(
+                    run_steps("sender outcomes", self._hand_on, never, self._random)
+                )
+                async with asyncio.TaskGroup() as claiming:
+                    claiming.create_task(run_steps("sender", self._step, stopping, self._random))
+                    claiming.create_task(
+                        run_every("sender leases", self._tend, tend_ms, stopping, self._random)
+                    )
+                await self._drain()
+                handing_on.cancel()
+            await self._flush_last()
+        finally:
+            for lane in self._lanes.values():
+                lane.cancel()
+
+    async def _step(self) -> None:
+        """Claim for every subscription that has nothing to do; wait where nothing came."""
+        try:
+            await self._claim_or_wait()
+        except QueueLost:
+            # What was not begun is gone from the queue; the Rescuer queues it anew.
+            for lane in self._lanes.values():
+                lane.take_all()
+            self._held.clear()
+            raise
+
+    async def _claim_or_wait(self) -> None:
+        streams = self._streams()
+        next_due_ms = await self._queue.promote(streams, self._clock.now_ms())
+        hungry = [
+            stream
+            for stream in streams
+            if stream.number not in self._lanes or not self._lanes[stream.number].jobs
+        ]
+        claims = await self._queue.claim(hungry, self._worker, 1)
+        await self._begin(claims)
+        if claims:
+            return
+        timeout_s = IDLE_S
+        if next_due_ms:
+            timeout_s = min(IDLE_S, max(0.0, (next_due_ms - self._clock.now_ms()) / 1000))
+        await self._queue.wait(streams, self._worker, timeout_s)
+
+    def _streams(self) -> list[Stream]:
+        """The queues to read: all but those of paused subscriptions, deleted ones included."""
+        live = self._directory.live_subscriptions
+        paused = {s.id for s in live.values() if s.status is SubscriptionStatus.PAUSED}
+        return [
+            Stream(StreamKind.SUBSCRIPTION, sub_id)
+            for sub_id in self._directory.current.subscriptions
+            if sub_id not in paused
+        ]
+
+    async def _begin(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            self._held[claim.stream, claim.entry] = claim
+            try:
+                sub_id, deliveries = chunk.unpack_deliveries(claim.chunk)
+            except ChunkError as error:
+                # Its deliveries stay queued in the database: the Rescuer queues them again.
+                log.error("%s: a chunk is left to the Rescuer: %s", claim.stream, error)
+                self._outcomes.skip(Held(claim, 0), 0)
+                continue
+            held = Held(claim, len(deliveries))
+            if claim.redelivered:
+                deliveries = await self._unfinished(held, sub_id, deliveries)
+            self._add(sub_id, [(held, delivery) for delivery in deliveries])
+
+    async def _unfinished(
+        self, held: Held, sub_id: int, deliveries: list[DeliveryRecord]
+    ) -> list[DeliveryRecord]:
+        """What of a redelivered chunk is still to be done."""
+        statuses = await self._storage.statuses([(d.message.id, sub_id) for d in deliveries])
+        left = [
+            delivery
+            for delivery in deliveries
+            if statuses.get((delivery.message.id, sub_id)) == DeliveryStatus.QUEUED
+        ]
+        self._outcomes.skip(held, len(deliveries) - len(left))
+        return left
+
+    def _add(self, sub_id: int, jobs: list[Job]) -> None:
+        lane = self._lanes.get(sub_id)
+        if lane is None:
+            lane = self._lanes[sub_id] = Lane(sub_id, self._deliver, self._refill)
+        subscription = self._directory.live_subscriptions.get(sub_id)
+        own = subscription.concurrency_max if subscription else None
+        lane.add(jobs, own or self._config.concurrency_max)
+
+    async def _refill(self, lane: Lane) -> None:
+        stream = Stream(StreamKind.SUBSCRIPTION, lane.sub_id)
+        if self._stopping:
+            return
+        try:
+            await self._begin(await self._queue.claim([stream], self._worker, 1))
+        except NotifyError:
+            # The main step meets the same trouble, and says so.
+            await self._clock.sleep(TROUBLE_PAUSE_S)
+
+    async def _deliver(self, lane: Lane, job: Job) -> None:
+        held, delivery = job
+        outcome = self._attempts.without_try(lane.sub_id, delivery)
+        if outcome is not None:
+            self._outcomes.decide(held, delivery, outcome)
+            return
+        subscription = self._directory.live_subscriptions[lane.sub_id]
+        if self._stopping or subscription.status is SubscriptionStatus.PAUSED:
+            self._hand_back(lane.sub_id, [job, *lane.take_all()])
+            return
+        await self._admission.enter(lane.sub_id)
+        try:
+            self.attempts_made += 1
+            outcome = await self._attempts.attempt(subscription, delivery)
+        except BaseException as error:
+            # No verdict, so nothing may be lost: somebody tries it again.
+            self._hand_back(lane.sub_id, [job])
+            if not isinstance(error, NotifyError):
+                raise
+            log.warning("subscription %d: %s; the delivery goes back", lane.sub_id, error)
+            await self._clock.sleep(TROUBLE_PAUSE_S)
+            return
+        finally:
+            self._admission.leave(lane.sub_id)
+        self._outcomes.decide(held, delivery, outcome)
+
+    def _hand_back(self, sub_id: int, jobs: list[Job]) -> None:
+        by_held: dict[int, tuple[Held, list[DeliveryRecord]]] = {}
+        for held, delivery in jobs:
+            by_held.setdefault(id(held), (held, []))[1].append(delivery)
+        for held, deliveries in by_held.values():
+            self._outcomes.hand_back(held, sub_id, deliveries)
+
+    async def _hand_on(self) -> None:
+        await self._outcomes.wait(IDLE_S)
+        for claim in await self._outcomes.flush():
+            self._held.pop((claim.stream, claim.entry), None)
+
+    async def _tend(self) -> None:
+        """Renew what is held; take over what a dead Sender left; forget idle lanes."""
+        if self._held:
+            await self._queue.renew(list(self._held.values()), self._worker)
+        lease_ms = self._queue_config.lease_ms
+        taken = await self._queue.takeover(self._streams(), self._worker, lease_ms, 1)
+        await self._begin(taken)
+        self._lanes = {sub_id: lane for sub_id, lane in self._lanes.items() if not lane.idle}
+
+    async def _drain(self) -> None:
+        """Hand back what was not begun, wait for what is under way, cut off the rest."""
+        for lane in self._lanes.values():
+            self._hand_back(lane.sub_id, lane.take_all())
+        under_way = {task for lane in self._lanes.values() for task in lane.tasks}
+        if under_way:
+            await asyncio.wait(under_way, timeout=self._drain_s)
+        for lane in self._lanes.values():
+            lane.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _flush_last(self) -> None:
+        try:
+            await self._outcomes.flush()
+        except QueueError as error:
+            log.warning("sender: %s; what it held is taken over after the lease", error)

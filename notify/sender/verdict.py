@@ -1,0 +1,68 @@
+"""What one HTTP try means for its delivery (DESIGN section 6). Pure."""
+
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+
+from notify.domain.model import DeliveryStatus, Reason
+from notify.domain.ports import Answer
+from notify.domain.retry import Retry
+
+RETRY_AFTER_CODES = (429, 503)
+GONE = 410
+
+
+class Verdict(NamedTuple):
+    """The delivery's status from now on; due_ms: the next try (unix ms, 0: none)."""
+
+    status: DeliveryStatus
+    reason: Reason = Reason.NONE
+    due_ms: int = 0
+
+
+class Policy(NamedTuple):
+    """What a subscription allows. horizon_ms: a later next try waits in the database."""
+
+    retry: Retry
+    retry_after_ms_max: int
+    horizon_ms: int
+
+
+def judge(
+    answer: Answer | None,
+    attempts: int,
+    expires_ms: int,
+    now_ms: int,
+    policy: Policy,
+    random: float,
+) -> Verdict:
+    """The verdict on a try.
+
+    answer None: no usable one came. attempts: made so far, this one included. random: 0..1.
+    """
+    if answer is not None and 200 <= answer.code < 300:
+        return Verdict(DeliveryStatus.DELIVERED)
+    if answer is not None and answer.code == GONE:
+        return Verdict(DeliveryStatus.DROPPED, Reason.REFUSED)
+    delay_ms = policy.retry.delay_ms(attempts, random)
+    if delay_ms is None:
+        return Verdict(DeliveryStatus.DROPPED, Reason.EXHAUSTED)
+    if answer is not None and answer.code in RETRY_AFTER_CODES:
+        asked_ms = retry_after_ms(answer.retry_after, now_ms)
+        delay_ms = max(delay_ms, min(asked_ms, policy.retry_after_ms_max))
+    due_ms = now_ms + delay_ms
+    if 0 < expires_ms <= due_ms:
+        return Verdict(DeliveryStatus.DROPPED, Reason.EXPIRED)
+    near = delay_ms <= policy.horizon_ms
+    return Verdict(DeliveryStatus.QUEUED if near else DeliveryStatus.PENDING, due_ms=due_ms)
+
+
+def retry_after_ms(value: str, now_ms: int) -> int:
+    """How long a Retry-After header asks to wait: seconds or an HTTP date; 0 where unreadable."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return int(value[:9]) * 1000
+    try:
+        moment = parsedate_to_datetime(value)
+        return max(0, round(moment.timestamp() * 1000) - now_ms)
+    except (TypeError, ValueError, OverflowError):
+        return 0
