@@ -1,0 +1,159 @@
+"""From an endpoint to a connected, checked and (over TLS) verified connection."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from time import monotonic
+
+from notify.domain.errors import TransportError
+from notify.domain.ports import Endpoint
+from notify.transport.address import AddressGuard
+from notify.transport.connection import Connection
+from notify.transport.resolve import Resolver
+
+
+def default_context() -> ssl.SSLContext:
+    """Certificates verified by the system's authorities, TLS 1.2 or newer, HTTP/1.1 only."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Dialer:
+    """Opens connections. The socket goes to the very address that the guard has checked."""
+
+    def __init__(
+        self,
+        guard: AddressGuard,
+        resolver: Resolver,
+        context: ssl.SSLContext,
+        connect_timeout_ms: int,
+    ) -> None:
+        self._guard = guard
+        self._resolver = resolver
+        self._context = context
+        self._connect_timeout_ms = connect_timeout_ms
+
+    async def dial(
+        self, endpoint: Endpoint, make: Callable[[], Connection], deadline: float, timeout_ms: int
+    ) -> None:
+        """Connect what `make` returns, before `deadline` (monotonic seconds) and the time-out.
+
+        timeout_ms: of the whole try, for the error's text. Raises TransportError of the stage
+        address, dns, connect, tls or timeout.
+        """
+        start = monotonic()
+        limit_s = min(deadline, start + self._connect_timeout_ms / 1000) - start
+        stage = _Stage(f"looking up {endpoint.host}")
+        try:
+            async with asyncio.timeout(max(0.0, limit_s)):
+                await self._dial(endpoint, make, start + limit_s, stage)
+        except TimeoutError:
+            self._resolver.forget(endpoint.host)
+            limit_ms = min(timeout_ms, self._connect_timeout_ms)
+            raise TransportError(
+                "timeout", f"not connected within {limit_ms} ms ({stage.text})"
+            ) from None
+
+    async def _dial(
+        self,
+        endpoint: Endpoint,
+        make: Callable[[], Connection],
+        deadline: float,
+        stage: "_Stage",
+    ) -> None:
+        addresses = self._checked(await self._resolver.addresses(endpoint.host, endpoint.port))
+        sock = await self._connected(endpoint, addresses, deadline, stage)
+        try:
+            if endpoint.tls:
+                stage.text = f"connected, in the TLS handshake with {endpoint.host}"
+            await self._attach(endpoint, make, sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _checked(self, addresses: list[str]) -> list[str]:
+        allowed = []
+        refusals = []
+        for address in addresses:
+            refusal = self._guard.refusal(address)
+            if refusal is None:
+                allowed.append(address)
+            else:
+                refusals.append(refusal)
+        if not allowed:
+            raise TransportError("address", "; ".join(refusals))
+        return allowed
+
+    async def _connected(
+        self, endpoint: Endpoint, addresses: list[str], deadline: float, stage: "_Stage"
+    ) -> socket.socket:
+        """The first address that accepts; each gets an equal share of what time is left."""
+        problem = ""
+        for position, address in enumerate(addresses):
+            stage.text = f"connecting to {address} port {endpoint.port}"
+            left_s = max(0.0, deadline - monotonic())
+            try:
+                async with asyncio.timeout(left_s / (len(addresses) - position)):
+                    return await _connect(address, endpoint.port)
+            except TimeoutError:
+                problem = f"{address} port {endpoint.port} does not answer"
+                if monotonic() >= deadline:
+                    raise
+            except OSError as error:
+                problem = f"{address} port {endpoint.port}: {error.strerror or error}"
+        self._resolver.forget(endpoint.host)
+        tried = f" (the last of {len(addresses)} addresses)" if len(addresses) > 1 else ""
+        raise TransportError("connect", f"no connection to {problem}{tried}")
+
+    async def _attach(
+        self, endpoint: Endpoint, make: Callable[[], Connection], sock: socket.socket
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        if not endpoint.tls:
+            await loop.create_connection(make, sock=sock)
+            return
+        try:
+            await loop.create_connection(
+                make,
+                sock=sock,
+                ssl=self._context,
+                server_hostname=endpoint.host,
+                # The dial's own time-out comes first; this only lifts the loop's default.
+                ssl_handshake_timeout=self._connect_timeout_ms / 1000 + 1,
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise TransportError(
+                "tls", f"the certificate of {endpoint.host} is refused: {error.verify_message}"
+            ) from error
+        except ssl.SSLError as error:
+            raise TransportError(
+                "tls", f"no TLS with {endpoint.host}: {error.reason or error}"
+            ) from error
+        except OSError as error:
+            raise TransportError(
+                "tls",
+                f"{endpoint.host} ended the TLS handshake: {error.strerror or error or 'closed'}",
+            ) from error
+
+
+class _Stage:
+    """How far a dial has come, for the text of its time-out."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+async def _connect(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
