@@ -1,0 +1,79 @@
+# The front door: make run | test | check | bench | wheel | clean. Everything happens in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORE := $(wildcard notify_core/*.pyx notify_core/*.pxd) setup.py pyproject.toml
+WHEEL_SITE := build/wheel-site
+CORE_MODULES := $(patsubst notify_core/%.pyi,notify_core.%,$(wildcard notify_core/*.pyi))
+
+.PHONY: help run test test-pure check format bench wheel wheel-test clean
+
+help:
+	@echo "make run    the demo: a flash sale over the embedded Notify, under a minute"
+	@echo "make test   the whole suite"
+	@echo "make check  format, lint, types, stubs, floors, Cython lint"
+	@echo "make bench  benchmarks: compiled core against its pure twins, transport, whole flow"
+	@echo "make wheel  sdist and wheel into dist/, and the test of the wheel"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Notify needs Python 3.11 or later: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "No venv: install it first (Debian: apt install python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+$(VENV)/run.stamp: $(BIN)/python $(CORE)
+	@echo "Installing Notify and building its compiled core into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -c 'import notify_core; print("compiled core:", "yes" if notify_core.ACCELERATED else "no, running the pure twins (no C compiler or Python headers)")'
+	@touch $@
+
+$(VENV)/dev.stamp: $(BIN)/python $(CORE)
+	@echo "Installing Notify with its development tools into $(VENV) ..."
+	@NOTIFY_REQUIRE_EXT=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/run.stamp
+
+run: $(VENV)/run.stamp
+	@$(BIN)/notify demo
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest
+	$(MAKE) test-pure
+
+# The suite runs compiled above; what touches the core runs over the pure twins as well.
+test-pure: $(VENV)/dev.stamp
+	NOTIFY_PURE=1 $(BIN)/python -m pytest tests/core tests/simulation
+
+check: $(VENV)/dev.stamp $(WHEEL_SITE)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/cython-lint notify_core
+	$(BIN)/mypy
+	cd build && PYTHONPATH=wheel-site ../$(BIN)/python -m mypy.stubtest $(CORE_MODULES)
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
+		--benchmark-columns=median,min,max,ops,rounds --timeout=600
+
+wheel: $(VENV)/dev.stamp
+	rm -rf dist
+	NOTIFY_REQUIRE_EXT=1 $(BIN)/python -m build --quiet
+	@ls -l dist
+
+wheel-test: wheel
+	$(BIN)/python tests/packaging/check_wheel.py dist
+
+$(WHEEL_SITE): $(VENV)/dev.stamp $(wildcard notify_core/*.pyi)
+	rm -rf $(WHEEL_SITE) build/wheel
+	NOTIFY_REQUIRE_EXT=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(WHEEL_SITE) build/wheel/notify-*.whl
+	@touch $(WHEEL_SITE)
+
+clean:
+	rm -rf build dist *.egg-info $(VENV) .coverage .hypothesis .benchmarks
+	rm -f notify_core/*.so
