@@ -6,6 +6,7 @@ from typing import Final
 
 from notify.domain.errors import NotifyError, QueueLost
 from notify.domain.ports import Claim, Queue, Stream
+from notify.runtime.steps import Stopping
 from notify_core.errors import ChunkError
 
 IDLE_S: Final = 1.0
@@ -39,14 +40,15 @@ class ChunkWorker:
         self._held: list[Claim] = []
         self._taken_over: list[Claim] = []
 
-    async def step(self) -> None:
+    async def step(self, stopping: Stopping) -> None:
         """Work on what waits; wait a moment where nothing does."""
         if not self._held:
             self._held, self._taken_over = self._taken_over, []
         if not self._held:
             self._held = await self._queue.claim(self._streams, self._worker, self._chunks_max)
         if not self._held:
-            await self._queue.wait(self._streams, self._worker, IDLE_S)
+            waiting = self._queue.wait(self._streams, self._worker, IDLE_S)
+            await stopping.cut_short(waiting)
             return
         try:
             await self._work_readable(self._held)

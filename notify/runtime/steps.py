@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from notify.domain.errors import NotifyError, QueueLost
 from notify.domain.ports import Clock, Random
@@ -34,22 +34,28 @@ class Stopping:
 
     async def pause(self, seconds: float) -> None:
         """Wait so long, or until it is set."""
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        stopping = asyncio.ensure_future(self._event.wait())
+        await self.cut_short(self._clock.sleep(seconds))
+
+    async def cut_short(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Await something that does nothing but wait; give it up when this is set."""
+        tasks = (asyncio.ensure_future(waiting), asyncio.ensure_future(self._event.wait()))
         try:
-            await asyncio.wait((sleeping, stopping), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sleeping.cancel()
-            stopping.cancel()
+            for task in tasks:
+                task.cancel()
+        if tasks[0] in done:
+            await tasks[0]
 
 
 async def run_steps(
     name: str, step: Callable[[], Awaitable[None]], stopping: Stopping, random: Random
 ) -> None:
-    """Repeat a step until stopping; an error of Notify is logged and backed off, not fatal.
+    """Repeat a step until stopping; errors are logged and backed off, never fatal.
 
-    A step waits for its own work (with a time-out, so that stopping is noticed) and must be
-    repeatable after it failed anywhere. Errors that are bugs end the service.
+    A step waits for its own work (cut short by stopping) and must be repeatable after it
+    failed anywhere. A bug is logged with its traceback: what it hits is tried again and again
+    and stays visible, and everything else goes on.
     """
     failures = 0
     while not stopping:
@@ -59,10 +65,13 @@ async def run_steps(
         except QueueLost:
             # The Rescuer rebuilds it within its interval; nothing to do here but wait.
             await stopping.pause(BACKOFF_FIRST_S)
-        except NotifyError as error:
+        except Exception as error:
             failures += 1
-            delay_s = min(BACKOFF_FIRST_S * 2 ** (failures - 1), BACKOFF_MAX_S)
-            log.warning("%s: %s; trying again in %.1f s", name, error, delay_s)
+            delay_s = min(BACKOFF_FIRST_S * 2 ** min(failures - 1, 10), BACKOFF_MAX_S)
+            if isinstance(error, NotifyError):
+                log.warning("%s: %s; trying again in %.1f s", name, error, delay_s)
+            else:
+                log.exception("%s: a bug; trying again in %.1f s", name, delay_s)
             await stopping.pause(delay_s * (0.5 + random.random()))
 
 

@@ -127,7 +127,7 @@ class Sender:
         timeout_s = IDLE_S
         if next_due_ms:
             timeout_s = min(IDLE_S, max(0.0, (next_due_ms - self._clock.now_ms()) / 1000))
-        await self._queue.wait(streams, self._worker, timeout_s)
+        await self._stopping.cut_short(self._queue.wait(streams, self._worker, timeout_s))
 
     def _streams(self) -> list[Stream]:
         """The queues to read: all but those of paused subscriptions, deleted ones included."""

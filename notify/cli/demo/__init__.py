@@ -1,0 +1,1 @@
+"""The demo: a flash sale over the embedded Notify."""

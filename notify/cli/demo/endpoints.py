@@ -1,0 +1,121 @@
+"""The demo's three consumers: real HTTP endpoints in a process of their own.
+
+`python -m notify.cli.demo.endpoints` prints its port and then serves until its standard input
+closes. `/<behaviour>/<secret without prefix, urlsafe>` receives deliveries, `GET /report`
+answers what arrived, per subscription.
+"""
+
+import asyncio
+import base64
+import hmac
+import random
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+import uvicorn
+
+from notify_core import ids, sign
+
+FLAKY_SHARE: Final = 0.1
+SLOW_S: Final = 0.05
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Arrivals(msgspec.Struct):
+    """What one subscription brought. latencies_ms: from accepted to arrived, first copies."""
+
+    delivered: int = 0
+    duplicates: int = 0
+    bad_signatures: int = 0
+    refused: int = 0
+    latencies_ms: list[int] = []
+
+
+class Endpoints:
+    """The ASGI application of all three consumers."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - decides which requests fail
+        self._signers: dict[str, sign.Signer] = {}
+        self._seen: set[tuple[str, str]] = set()
+        self.arrivals: dict[str, Arrivals] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        if scope["path"] == "/report":
+            await _answer(send, 200, msgspec.json.encode(self.arrivals))
+            return
+        _, behaviour, secret = scope["path"].split("/")
+        body = b""
+        while True:
+            part = await receive()
+            body += part.get("body", b"")
+            if not part.get("more_body"):
+                break
+        if behaviour == "slow":
+            await asyncio.sleep(SLOW_S)
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        await _answer(send, self._judge(behaviour, secret, headers, body), b"")
+
+    def _judge(self, behaviour: str, secret: str, headers: dict[str, str], body: bytes) -> int:
+        subscription = headers["notify-subscription"]
+        message_id = headers["webhook-id"]
+        arrivals = self.arrivals.setdefault(subscription, Arrivals())
+        signer = self._signers.get(secret)
+        if signer is None:
+            signer = self._signers[secret] = sign.Signer([base64.urlsafe_b64decode(secret)])
+        expected = signer.signature(message_id, int(headers["webhook-timestamp"]), body)
+        if not hmac.compare_digest(expected, headers["webhook-signature"]):
+            arrivals.bad_signatures += 1
+            return 401
+        if behaviour == "flaky" and self._random.random() < FLAKY_SHARE:
+            arrivals.refused += 1
+            return 503
+        if (subscription, message_id) in self._seen:
+            arrivals.duplicates += 1
+            return 200
+        self._seen.add((subscription, message_id))
+        arrivals.delivered += 1
+        arrivals.latencies_ms.append(time.time_ns() // 1_000_000 - ids.id_ms(int(message_id)))
+        return 200
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def main() -> None:
+    """Serve until standard input closes, which it does when the demo ends, however it ends."""
+    config = uvicorn.Config(
+        Endpoints(seed=int(sys.argv[1])),
+        host="127.0.0.1",
+        port=0,
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+    )
+    server = uvicorn.Server(config)
+    socket = config.bind_socket()
+    print(socket.getsockname()[1], flush=True)  # noqa: T201 - how the demo learns the port
+
+    def watch() -> None:
+        sys.stdin.read()
+        server.should_exit = True
+
+    threading.Thread(target=watch, daemon=True).start()
+    server.run(sockets=[socket])
+
+
+if __name__ == "__main__":
+    main()
