@@ -340,8 +340,8 @@ class Queue(Protocol):
     async def promote(self, streams: Sequence[Stream], now_ms: int) -> int:
         """Move delayed chunks that are due into their streams; when the next is due, 0: none.
 
-        A stream's chunks move in the order in which they are due, behind what waits there,
-        and wake who waits for the stream.
+        A stream's chunks move in the order in which they are due (equally due ones: of push),
+        behind what waits there, and wake who waits for the stream.
         """
 
     async def gauges(self, streams: Sequence[Stream]) -> list[Gauge]:
