@@ -1,0 +1,123 @@
+"""Outcomes to statuses, the attempts log and the counters, each exactly once.
+
+A Marker that crashed leaves its chunks to another one, so an outcome may come again, and late.
+The fast path assumes that everything is news and sees from the numbers of changed rows whether
+it was; if not, it is undone and done again without what the database has.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from notify.storage.sqlite.accounts import Changes
+from notify.storage.sqlite.deliveries import statuses
+from notify.storage.sqlite.keys import json_set
+from notify.storage.sqlite.queries import QUERIES
+from notify_core import chunk, mark
+from notify_core.records import DELIVERED, DROPPED, PENDING, QUEUED, OutcomeRecord
+
+_FINAL = (DELIVERED, DROPPED)
+
+
+def apply(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> None:
+    """Apply outcome chunks. Raises ChunkError."""
+    marks = mark.group(outcome_chunks, ())
+    changes = Changes()
+    db.execute("SAVEPOINT marks")
+    if not _write(db, marks, changes):
+        db.execute("ROLLBACK TO marks")
+        marks = _news(db, outcome_chunks)
+        changes = Changes()
+        _write(db, marks, changes)
+    for sub_id, minute, delivered, dropped, failed, latency_ms in marks.minutes.tolist():
+        changes.happened(sub_id, minute, (0, delivered, dropped, failed, latency_ms))
+    changes.write(db)
+
+
+def _write(db: sqlite3.Connection, marks: mark.Marks, changes: Changes) -> bool:
+    """Write marks; whether all of it was news. False: the counters of marks are not right."""
+    news = True
+    for sub_id, status, attempts, reason, updated_ms, msg_ids in marks.finals:
+        left = len(msg_ids)
+        parameters = {
+            "status": status,
+            "attempts": attempts,
+            "reason": reason,
+            "updated_ms": updated_ms,
+            "sub_id": sub_id,
+            "msg_ids": json_set(msg_ids),
+        }
+        for before in (QUEUED, PENDING):
+            if left:
+                parameters["before"] = before
+                count = db.execute(QUERIES["finish"], parameters).rowcount
+                changes.moved(sub_id, before, status, count)
+                left -= count
+        news = news and not left
+    if marks.retries:
+        news = _write_retries(db, marks.retries, changes) and news
+    if marks.attempts:
+        logged = db.executemany(QUERIES["insert_attempts"], marks.attempts).rowcount
+        news = news and logged == len(marks.attempts)
+    return news
+
+
+def _write_retries(
+    db: sqlite3.Connection,
+    retries: Sequence[tuple[int, int, int, int, int, int, int]],
+    changes: Changes,
+) -> bool:
+    """Apply those that are later than what is stored; False where a delivery is not open.
+
+    Later: more attempts, or as many and not older; a parking comes without a try of its own.
+    """
+    keys = json_set(row[:2] for row in retries)
+    stored = {row[:2]: row[2:] for row in db.execute(QUERIES["states"], (keys,))}
+    rows = []
+    all_open = True
+    for msg_id, sub_id, status, attempts, reason, due_ms, at_ms in retries:
+        before, *moment = stored.get((msg_id, sub_id), (DROPPED,))
+        if before in _FINAL:
+            all_open = False
+        elif [attempts, at_ms] >= moment:
+            rows.append((status, attempts, reason, due_ms, at_ms, msg_id, sub_id))
+            changes.moved(sub_id, before, status, 1)
+    db.executemany(QUERIES["retry"], rows)
+    return all_open
+
+
+def _news(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> mark.Marks:
+    """The outcomes grouped again, without those that the database has already.
+
+    Of deliveries that are finished or purged everything is left out; of open ones the failed
+    tries that are in the log, or come twice in these chunks.
+    """
+    outcomes = [
+        outcome for outcomes in outcome_chunks for outcome in chunk.unpack_outcomes(outcomes)
+    ]
+    keys = {(outcome.msg_id, outcome.sub_id) for outcome in outcomes}
+    found = statuses(db, keys)
+    finished = {key for key in keys if found.get(key, DROPPED) in _FINAL}
+    seen = _logged(db, outcomes)
+    news = []
+    for outcome in outcomes:
+        if _is_failed_try(outcome):
+            attempt = (outcome.msg_id, outcome.sub_id, outcome.attempts)
+            if attempt in seen:
+                continue
+            seen.add(attempt)
+        news.append(outcome)
+    return mark.group([chunk.pack_outcomes(news)], finished)
+
+
+def _logged(db: sqlite3.Connection, outcomes: Iterable[OutcomeRecord]) -> set[tuple[int, ...]]:
+    keys = json_set(
+        (outcome.msg_id, outcome.sub_id, outcome.attempts)
+        for outcome in outcomes
+        if _is_failed_try(outcome)
+    )
+    return set(db.execute(QUERIES["logged_attempts"], (keys,)))
+
+
+def _is_failed_try(outcome: OutcomeRecord) -> bool:
+    tried = outcome.code != 0 or outcome.error != ""
+    return tried and outcome.status not in _FINAL

@@ -1,0 +1,120 @@
+-- Every table and index of the first release; what they are for is told in schema.sql.
+
+CREATE TABLE biz (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    key_hash TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    deleted_ms INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX biz_name ON biz (name) WHERE deleted_ms = 0;
+
+CREATE TABLE receive (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    url TEXT NOT NULL,
+    config TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    deleted_ms INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX receive_name ON receive (name) WHERE deleted_ms = 0;
+
+CREATE TABLE biz_receive (
+    id INTEGER PRIMARY KEY,
+    biz_id INTEGER NOT NULL,
+    receive_id INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    status_reason TEXT NOT NULL,
+    config TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    deleted_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE biz_msg (
+    id INTEGER PRIMARY KEY,
+    biz_id INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    headers BLOB NOT NULL,
+    dkey TEXT NOT NULL,
+    ordering_key TEXT NOT NULL,
+    deliver_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE biz_dedup (
+    h INTEGER NOT NULL,
+    biz_id INTEGER NOT NULL,
+    dkey TEXT NOT NULL,
+    msg_id INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (h, biz_id, dkey)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE receive_msg (
+    msg_id INTEGER NOT NULL,
+    sub_id INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    reason INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    PRIMARY KEY (msg_id, sub_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receive_msg_pending ON receive_msg (sub_id, due_ms, msg_id) WHERE status = 0;
+CREATE INDEX receive_msg_queued ON receive_msg (updated_ms, sub_id, msg_id) WHERE status = 1;
+CREATE INDEX receive_msg_dropped ON receive_msg (msg_id, sub_id) WHERE status = 3;
+CREATE INDEX receive_msg_sub ON receive_msg (sub_id, msg_id);
+
+CREATE TABLE receive_attempt (
+    msg_id INTEGER NOT NULL,
+    sub_id INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    at_ms INTEGER NOT NULL,
+    latency_ms INTEGER NOT NULL,
+    code INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    response BLOB NOT NULL,
+    PRIMARY KEY (msg_id, sub_id, attempt)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE stat_minute (
+    sub_id INTEGER NOT NULL,
+    minute INTEGER NOT NULL,
+    matched INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    dropped INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    latency_ms INTEGER NOT NULL,
+    PRIMARY KEY (sub_id, minute)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE ledger (
+    sub_id INTEGER PRIMARY KEY,
+    matched INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    dropped INTEGER NOT NULL,
+    queued INTEGER NOT NULL,
+    pending INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE worker (
+    id INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    floor_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE note (
+    name TEXT PRIMARY KEY NOT NULL,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schema_version (
+    version INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+) STRICT;
