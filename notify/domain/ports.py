@@ -71,7 +71,11 @@ class WorkerLease(NamedTuple):
 
 
 class DeliveryFilter(NamedTuple):
-    """Which deliveries to list; None leaves a field open. Times are of message acceptance."""
+    """Which deliveries to list; None leaves a field open.
+
+    Times are of message acceptance, since_ms <= t < until_ms. What matched nobody is listed
+    for subscription 0 only.
+    """
 
     subscription_id: int | None = None
     status: DeliveryStatus | None = None
@@ -111,10 +115,17 @@ class Storage(Protocol):
         """A new consumer. Raises Conflict where the name is taken."""
 
     async def add_subscription(self, new: Subscription) -> Subscription:
-        """A new subscription; the id in `new` is ignored, the stored one is in the answer."""
+        """A new subscription; the id in `new` is ignored, the stored one is in the answer.
+
+        Ids of producers, consumers and subscriptions rise and are never used again.
+        """
 
     async def update_producer(self, changed: Producer) -> None:
-        """Store a changed or deleted producer. Raises NotFound, or Conflict (name taken)."""
+        """Store a changed or deleted producer. Raises NotFound, or Conflict (name taken).
+
+        What is deleted stays so: a change of it raises NotFound, deleting it again does not.
+        The same holds for consumers and subscriptions. Its name may be given anew.
+        """
 
     async def update_consumer(self, changed: Consumer) -> None:
         """Store a changed or deleted consumer. Raises NotFound, or Conflict (name taken)."""
@@ -125,14 +136,15 @@ class Storage(Protocol):
     async def set_subscription_status(
         self, subscription_id: int, status: SubscriptionStatus, reason: str, now_ms: int
     ) -> Subscription:
-        """Change only the status. Raises NotFound."""
+        """Change only the status. Raises NotFound, also where it is deleted."""
 
     # Messages.
 
     async def insert_messages(self, batch: receive.Batch, now_ms: int) -> Inserted:
         """Store a stamped batch durably, all or nothing; committed when this returns.
 
-        The same (producer, key) again, in this batch or ever, stores no second message.
+        The same (producer, key) again, in this batch or ever, stores no second message; nor
+        does the same id, so a batch whose answer got lost may be inserted again.
         """
 
     async def message(self, message_id: int) -> Message | None:
@@ -146,14 +158,19 @@ class Storage(Protocol):
 
     # Deliveries. The ledger changes in the same transaction, by what really changed.
 
-    async def insert_deliveries(self, split: fanout.Split) -> None:
-        """Store the rows of a fan-out; a row that exists is left as it is."""
+    async def insert_deliveries(self, split: fanout.Split) -> set[int]:
+        """Store the rows of a fan-out; a row that exists is left as it is.
+
+        Answers the ids of messages of which rows were there before: they were split already.
+        """
 
     async def mark(self, outcome_chunks: Sequence[bytes]) -> None:
         """Apply outcome chunks: statuses, attempts log, per-minute counters.
 
-        delivered and dropped are final; a retry or a parking never undoes a later state.
-        Raises ChunkError, then nothing was applied.
+        delivered and dropped are final, the first of them counts. A retry or a parking never
+        undoes a later state: one of more attempts, or of as many and a later time. An outcome
+        that comes again counts once; one of a delivery that does not exist (purged) changes
+        nothing. Raises ChunkError, then nothing was applied.
         """
 
     async def deliveries(self, message_id: int) -> list[Delivery]:
@@ -175,20 +192,28 @@ class Storage(Protocol):
 
     # What the Rescuer and the feeder need.
 
-    async def unsplit(self, after_id: int, below_id: int, limit: int) -> list[MessageRecord]:
-        """Messages in the open id window without delivery rows, rising, payload included."""
+    async def unsplit(
+        self, after_id: int, below_id: int, limit: int, inline_bytes_max: int
+    ) -> list[MessageRecord]:
+        """Messages in the open id window without delivery rows, rising.
 
-    async def pending(self, subscription_id: int, now_ms: int, limit: int) -> list[DeliveryRecord]:
-        """Pending deliveries that are due, oldest message first, payload included."""
+        A payload above inline_bytes_max stays behind (None).
+        """
+
+    async def pending(
+        self, subscription_id: int, now_ms: int, limit: int, inline_bytes_max: int
+    ) -> list[DeliveryRecord]:
+        """Pending deliveries that are due, oldest message first.
+
+        A payload above inline_bytes_max stays behind (None).
+        """
 
     async def set_queued(
         self, subscription_id: int, message_ids: Sequence[int], now_ms: int
-    ) -> None:
-        """Turn pending deliveries to queued; others are left as they are."""
-
-    async def drop_pending(
-        self, subscription_id: int, reason: int, now_ms: int, limit: int
     ) -> int:
+        """Turn pending deliveries to queued; others are left as they are. How many it turned."""
+
+    async def drop_pending(self, subscription_id: int, reason: int, now_ms: int, limit: int) -> int:
         """Drop up to `limit` pending deliveries of a subscription; how many were dropped."""
 
     async def forget_queued(
@@ -208,7 +233,11 @@ class Storage(Protocol):
     # Small state of services.
 
     async def lease_worker(self, owner: str, now_ms: int, ttl_ms: int) -> WorkerLease:
-        """A free worker number for `owner`. Raises Busy where all 256 are taken."""
+        """A free worker number for `owner`. Raises Busy where all 256 are taken.
+
+        Never one whose lease runs, not even the owner's own: two id makers with one number
+        would make the same ids.
+        """
 
     async def renew_worker(self, lease: WorkerLease, owner: str, now_ms: int, ttl_ms: int) -> bool:
         """Prolong a lease; False where somebody else holds it now."""

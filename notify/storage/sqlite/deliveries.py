@@ -17,11 +17,12 @@ ID_MAX: Final = (1 << 63) - 1
 _sub_status_updated = itemgetter(1, 2, 6)
 
 
-def insert(db: sqlite3.Connection, split: fanout.Split) -> None:
-    """Store the rows that are new and account for exactly these."""
+def insert(db: sqlite3.Connection, split: fanout.Split) -> set[int]:
+    """Store the rows that are new and account for exactly these; whose rows were there."""
     rows = split.rows
     if not rows:
-        return
+        return set()
+    known: dict[tuple[int, int], DeliveryStatus] = {}
     db.execute("SAVEPOINT deliveries")
     if db.executemany(QUERIES["insert_deliveries"], rows).rowcount < len(rows):
         # Split before, at least in part: only what was not there may be counted.
@@ -34,6 +35,7 @@ def insert(db: sqlite3.Connection, split: fanout.Split) -> None:
     for (sub_id, status, updated_ms), count in Counter(map(_sub_status_updated, rows)).items():
         changes.matched(sub_id, status, updated_ms, count)
     changes.write(db)
+    return {msg_id for msg_id, _ in known}
 
 
 def statuses(

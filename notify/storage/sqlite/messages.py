@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Final
 
 import msgspec
 
@@ -13,9 +12,6 @@ from notify.storage.sqlite.keys import json_set
 from notify.storage.sqlite.queries import QUERIES
 from notify_core import receive
 from notify_core.records import DeliveryRecord, MessageRecord
-
-# What one answer with payloads holds in memory at most; later payloads are left out (None).
-PAYLOAD_BYTES_MAX: Final = 32 << 20
 
 
 def key_hash(biz_id: int, key: str) -> int:
@@ -104,25 +100,16 @@ def last_id(db: sqlite3.Connection) -> int:
 
 
 def unsplit(
-    db: sqlite3.Connection, after_id: int, below_id: int, limit: int
+    db: sqlite3.Connection, after_id: int, below_id: int, limit: int, inline_bytes_max: int
 ) -> list[MessageRecord]:
     """Messages without delivery rows."""
-    room = PAYLOAD_BYTES_MAX
-    found = []
-    for row in db.execute(QUERIES["unsplit"], (after_id, below_id, limit)):
-        record = MessageRecord(*row)
-        room -= len(row[-1])
-        found.append(record if room >= 0 else record._replace(payload=None))
-    return found
+    window = (inline_bytes_max, after_id, below_id, limit)
+    return [MessageRecord(*row) for row in db.execute(QUERIES["unsplit"], window)]
 
 
-def records(db: sqlite3.Connection, keys: Sequence[tuple[int, int]]) -> list[DeliveryRecord]:
+def records(
+    db: sqlite3.Connection, keys: Sequence[tuple[int, int]], inline_bytes_max: int
+) -> list[DeliveryRecord]:
     """Deliveries as records; keys: (message id, attempts), in the order wanted."""
-    room = PAYLOAD_BYTES_MAX
-    found = []
-    for attempts, *row in db.execute(QUERIES["records"], (json_set(keys),)):
-        record = MessageRecord(*row)
-        room -= len(row[-1])
-        record = record if room >= 0 else record._replace(payload=None)
-        found.append(DeliveryRecord(attempts, record))
-    return found
+    found = db.execute(QUERIES["records"], (inline_bytes_max, json_set(keys)))
+    return [DeliveryRecord(attempts, MessageRecord(*row)) for attempts, *row in found]

@@ -244,9 +244,9 @@ WHERE a.msg_id = json_extract(k.value, '$[0]')
   AND a.attempt = json_extract(k.value, '$[2]');
 
 -- name: unsplit
--- Messages in an open window of ids without any delivery row.
+-- Messages in an open window of ids without any delivery row; a large payload is not read.
 SELECT m.id, m.biz_id, m.type, m.content_type, m.headers, m.ordering_key, m.deliver_ms,
-       m.expires_ms, m.payload
+       m.expires_ms, iif(length(m.payload) <= ?, m.payload, NULL)
 FROM biz_msg AS m
 WHERE m.id > ? AND m.id < ?
   AND NOT EXISTS (SELECT 1 FROM receive_msg AS r WHERE r.msg_id = m.id)
@@ -263,11 +263,12 @@ SELECT msg_id, attempts FROM receive_msg INDEXED BY receive_msg_pending
 WHERE sub_id = ? AND status = 0 AND due_ms > 0 AND due_ms <= ? ORDER BY msg_id LIMIT ?;
 
 -- name: records
--- Messages as records, with the number of attempts given: [[id, attempts], ...].
+-- Messages as records, after the number of attempts given: [[id, attempts], ...]; a large
+-- payload is not read.
 SELECT json_extract(k.value, '$[1]'), m.id, m.biz_id, m.type, m.content_type, m.headers,
-       m.ordering_key, m.deliver_ms, m.expires_ms, m.payload
+       m.ordering_key, m.deliver_ms, m.expires_ms, iif(length(m.payload) <= ?, m.payload, NULL)
 FROM json_each(?) AS k CROSS JOIN biz_msg AS m
-WHERE m.id = json_extract(k.value, '$[0]') ORDER BY k.key;
+WHERE m.id = json_extract(k.value, '$[0]');
 
 -- name: set_queued
 -- Only what is pending: [id, ...].
@@ -277,10 +278,10 @@ WHERE sub_id = ? AND +status = 0 AND msg_id IN (SELECT value FROM json_each(?));
 -- name: drop_pending
 -- Up to so many, whatever they wait for.
 UPDATE receive_msg SET status = 3, reason = :reason, due_ms = 0, updated_ms = :now_ms
-WHERE +sub_id = :sub_id AND msg_id IN (
+WHERE sub_id = :sub_id AND msg_id IN (
     SELECT msg_id FROM receive_msg WHERE sub_id = :sub_id AND status = 0
     ORDER BY due_ms, msg_id LIMIT :limit
-) AND sub_id = :sub_id;
+);
 
 -- name: count_forgotten
 -- How much is queued and untouched since, by subscription.

@@ -10,7 +10,9 @@ from notify.storage.sqlite.queries import QUERIES
 from notify_core.records import DROPPED, PENDING, QUEUED, DeliveryRecord
 
 
-def pending(db: sqlite3.Connection, sub_id: int, now_ms: int, limit: int) -> list[DeliveryRecord]:
+def pending(
+    db: sqlite3.Connection, sub_id: int, now_ms: int, limit: int, inline_bytes_max: int
+) -> list[DeliveryRecord]:
     """Due ones, oldest message first.
 
     Two look-ups of one index: most rows wait for no time and come in message order without
@@ -20,17 +22,16 @@ def pending(db: sqlite3.Connection, sub_id: int, now_ms: int, limit: int) -> lis
     timed = db.execute(QUERIES["pending_since"], (sub_id, now_ms, limit)).fetchall()
     if timed:
         keys = sorted(keys + timed)[:limit]
-    return messages.records(db, keys) if keys else []
+    return messages.records(db, keys, inline_bytes_max) if keys else []
 
 
-def set_queued(
-    db: sqlite3.Connection, sub_id: int, message_ids: Sequence[int], now_ms: int
-) -> None:
-    """Pending ones become queued."""
-    row = (now_ms, sub_id, json_set(message_ids))
+def set_queued(db: sqlite3.Connection, sub_id: int, message_ids: Sequence[int], now_ms: int) -> int:
+    """Pending ones become queued; how many."""
+    count = db.execute(QUERIES["set_queued"], (now_ms, sub_id, json_set(message_ids))).rowcount
     changes = Changes()
-    changes.moved(sub_id, PENDING, QUEUED, db.execute(QUERIES["set_queued"], row).rowcount)
+    changes.moved(sub_id, PENDING, QUEUED, count)
     changes.write(db)
+    return count
 
 
 def drop_pending(db: sqlite3.Connection, sub_id: int, reason: int, now_ms: int, limit: int) -> int:

@@ -140,8 +140,8 @@ class SqliteStorage(Storage):
     async def last_message_id(self) -> int:
         return await self._read(messages.last_id)
 
-    async def insert_deliveries(self, split: fanout.Split) -> None:
-        await self._write(lambda db: deliveries.insert(db, split))
+    async def insert_deliveries(self, split: fanout.Split) -> set[int]:
+        return await self._write(lambda db: deliveries.insert(db, split))
 
     async def mark(self, outcome_chunks: Sequence[bytes]) -> None:
         await self._write(lambda db: marking.apply(db, outcome_chunks))
@@ -163,16 +163,26 @@ class SqliteStorage(Storage):
     async def counted_ledger(self) -> list[LedgerRow]:
         return await self._read(accounts.counted_ledger)
 
-    async def unsplit(self, after_id: int, below_id: int, limit: int) -> list[MessageRecord]:
-        return await self._read(lambda db: messages.unsplit(db, after_id, below_id, limit))
+    async def unsplit(
+        self, after_id: int, below_id: int, limit: int, inline_bytes_max: int
+    ) -> list[MessageRecord]:
+        return await self._read(
+            lambda db: messages.unsplit(db, after_id, below_id, limit, inline_bytes_max)
+        )
 
-    async def pending(self, subscription_id: int, now_ms: int, limit: int) -> list[DeliveryRecord]:
-        return await self._read(lambda db: rescue.pending(db, subscription_id, now_ms, limit))
+    async def pending(
+        self, subscription_id: int, now_ms: int, limit: int, inline_bytes_max: int
+    ) -> list[DeliveryRecord]:
+        return await self._read(
+            lambda db: rescue.pending(db, subscription_id, now_ms, limit, inline_bytes_max)
+        )
 
     async def set_queued(
         self, subscription_id: int, message_ids: Sequence[int], now_ms: int
-    ) -> None:
-        await self._write(lambda db: rescue.set_queued(db, subscription_id, message_ids, now_ms))
+    ) -> int:
+        return await self._write(
+            lambda db: rescue.set_queued(db, subscription_id, message_ids, now_ms)
+        )
 
     async def drop_pending(self, subscription_id: int, reason: int, now_ms: int, limit: int) -> int:
         return await self._write(
