@@ -1,0 +1,1 @@
+"""The HTTP API: accepts messages durably, configures and shows everything else."""

@@ -1,0 +1,74 @@
+"""Who is calling: the operator by the admin token, a producer by its API key."""
+
+import base64
+import hashlib
+import hmac
+from typing import Final
+
+from notify.domain.errors import StorageError, Unauthorized
+from notify.domain.model import Producer
+from notify.domain.ports import Clock, Random
+from notify.runtime.directory import DirectoryCache
+
+KEY_PREFIX: Final = "nk_"
+KEY_BYTES: Final = 32
+# A key this process has not heard of may be seconds old and made by another process: look, but
+# not more often than this, or a stranger with wrong keys would load the database.
+LOOK_AGAIN_MS: Final = 200
+_BEARER: Final = b"bearer "
+
+
+def new_api_key(random: Random) -> str:
+    """A fresh API key; only its hash is stored."""
+    text = base64.urlsafe_b64encode(random.token_bytes(KEY_BYTES)).rstrip(b"=")
+    return KEY_PREFIX + text.decode("ascii")
+
+
+def hash_key(key: bytes) -> str:
+    """The SHA-256 of an API key, hex: keys are random, so no slow hash is needed."""
+    return hashlib.sha256(key).hexdigest()
+
+
+def bearer(authorization: bytes) -> bytes:
+    """The credentials of an Authorization header. Raises Unauthorized unless they are Bearer."""
+    if authorization[:7].lower() != _BEARER:
+        raise Unauthorized("send the header Authorization: Bearer <key>")
+    return authorization[7:].strip()
+
+
+class Keys:
+    """Checks credentials."""
+
+    def __init__(self, directory: DirectoryCache, clock: Clock, admin_token: str) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._admin_token = admin_token.encode()
+        self._looked_ms = 0
+
+    def is_admin(self, authorization: bytes) -> bool:
+        """Whether this is the admin token. Raises Unauthorized where there is no bearer token."""
+        given = bearer(authorization)
+        return bool(self._admin_token) and hmac.compare_digest(given, self._admin_token)
+
+    def check_admin(self, authorization: bytes) -> None:
+        """Raises Unauthorized unless this is the admin token."""
+        if not self.is_admin(authorization):
+            raise Unauthorized("this call needs the admin token (option api.admin_token)")
+
+    async def producer(self, authorization: bytes) -> Producer:
+        """The producer whose API key this is. Raises Unauthorized for any other."""
+        key = bearer(authorization)
+        key_hash = hash_key(key)
+        producer = self._directory.producer_of_key(key_hash)
+        if producer is None and key.startswith(KEY_PREFIX.encode()):
+            now_ms = self._clock.now_ms()
+            if not 0 <= now_ms - self._looked_ms < LOOK_AGAIN_MS:
+                self._looked_ms = now_ms
+                try:
+                    await self._directory.refresh()
+                except StorageError as error:
+                    raise Unauthorized("the API key cannot be checked at the moment") from error
+                producer = self._directory.producer_of_key(key_hash)
+        if producer is None:
+            raise Unauthorized("this is not the API key of any producer")
+        return producer

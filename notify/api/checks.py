@@ -1,0 +1,70 @@
+"""Rules of configured objects that a JSON Schema cannot say; all raise InvalidInput."""
+
+from typing import Final
+
+from notify.domain.errors import InvalidInput
+from notify.domain.ports import Random
+from notify.transport.endpoint import check_headers, parse_endpoint
+from notify_core import sign
+from notify_core.errors import SecretError
+
+MASK: Final = "***"
+HEADERS_MAX: Final = 32
+HEADERS_BYTES_MAX: Final = 4096
+SECRET_BYTES: Final = 32
+SECRETS_MAX: Final = 2
+_SECRET_CHARS_SHOWN: Final = 4
+_CREDENTIALS: Final = ("auth", "cookie", "key", "token", "secret", "password", "signature")
+
+
+def check_name(name: str) -> str:
+    """The name itself: printable, no blank at either end."""
+    if not name.isprintable() or name != name.strip():
+        raise InvalidInput("name must be printable, without blanks at its ends")
+    return name
+
+
+def check_url(url: str) -> str:
+    """The URL itself, where it names an endpoint that a Sender could call."""
+    parse_endpoint(url)
+    return url
+
+
+def check_static_headers(headers: dict[str, str]) -> dict[str, str]:
+    """A consumer's headers with lower-case names."""
+    if len(headers) > HEADERS_MAX:
+        raise InvalidInput(f"a consumer has at most {HEADERS_MAX} headers")
+    if sum(len(name) + len(value) for name, value in headers.items()) > HEADERS_BYTES_MAX:
+        raise InvalidInput(f"headers have at most {HEADERS_BYTES_MAX} bytes")
+    check_headers(headers)
+    lower = {name.lower(): value for name, value in headers.items()}
+    for name, value in lower.items():
+        if name.startswith("proxy-"):
+            raise InvalidInput(f"the header {name} is set by Notify itself")
+        if value == MASK:
+            raise InvalidInput(f"the value of the header {name} is a mask; give the real one")
+    return lower
+
+
+def check_secret(given: str | None, random: Random) -> str:
+    """The given signing secret, or a new one where none is given."""
+    if given is None:
+        return sign.encode_secret(random.token_bytes(SECRET_BYTES))
+    try:
+        sign.decode_secret(given)
+    except SecretError as error:
+        raise InvalidInput(str(error)) from None
+    return given
+
+
+def masked_secret(secret: str) -> str:
+    """Enough of a secret to recognise it, not to use it."""
+    return f"{sign.PREFIX}…{secret[-_SECRET_CHARS_SHOWN:]}"
+
+
+def masked_headers(headers: dict[str, str]) -> dict[str, str]:
+    """The headers, with the values hidden of those whose names sound like credentials."""
+    return {
+        name: MASK if any(part in name.lower() for part in _CREDENTIALS) else value
+        for name, value in headers.items()
+    }

@@ -1,0 +1,250 @@
+"""The bodies of requests and answers; the OpenAPI document is made from these structs."""
+
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from notify.api.moments import Moment
+from notify.domain.retry import Retry
+
+T = TypeVar("T")
+
+NAME_CHARS_MAX = 100
+TYPES_MAX = 50
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
+Pattern = Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z0-9_.:/*\-]+$")]
+Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=TYPES_MAX)]
+Timeout = Annotated[int, Meta(ge=100, le=60_000)]
+Concurrency = Annotated[int, Meta(ge=1, le=1000)]
+Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+
+
+class Asked(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """What a caller may send: a field that nobody knows is an error, not a silent typo."""
+
+
+class Shown(msgspec.Struct, kw_only=True, frozen=True):
+    """What a caller is shown."""
+
+
+class Listed(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
+    """A part of a list. next: pass it as `after` for what follows; null at the end."""
+
+    items: list[T]
+    next: str | None
+
+
+# --- producers ----------------------------------------------------------------------------
+
+
+class ProducerNew(Asked, kw_only=True, frozen=True):
+    """A business system that will send messages."""
+
+    name: Name
+
+
+class ProducerChange(Asked, kw_only=True, frozen=True):
+    """What may change of a producer."""
+
+    name: Name | UnsetType = UNSET
+
+
+class ProducerShown(Shown, kw_only=True, frozen=True):
+    """A producer; its API key cannot be shown again."""
+
+    id: int
+    name: str
+    created_at: Moment
+    updated_at: Moment
+
+
+class ProducerCreated(ProducerShown, kw_only=True, frozen=True):
+    """A producer with its API key: keep it, it is shown only now."""
+
+    api_key: str
+
+
+# --- consumers ----------------------------------------------------------------------------
+
+
+class ConsumerNew(Asked, kw_only=True, frozen=True):
+    """A target system. secret: `whsec_` and base64 of 24 to 64 bytes; made if not given."""
+
+    name: Name
+    url: Url
+    secret: str | None = None
+    headers: dict[str, str] = {}
+    timeout_ms: Timeout | None = None
+
+
+class ConsumerChange(Asked, kw_only=True, frozen=True):
+    """What may change of a consumer. headers replaces all; timeout_ms null: the default."""
+
+    name: Name | UnsetType = UNSET
+    url: Url | UnsetType = UNSET
+    headers: dict[str, str] | UnsetType = UNSET
+    timeout_ms: Timeout | UnsetType | None = UNSET
+
+
+class ConsumerShown(Shown, kw_only=True, frozen=True):
+    """A consumer. Secrets, and header values that look like credentials, are masked.
+
+    previous_secret: keeps signing beside the current one until it is removed; else null.
+    """
+
+    id: int
+    name: str
+    url: str
+    secret: str
+    previous_secret: str | None
+    headers: dict[str, str]
+    timeout_ms: int
+    created_at: Moment
+    updated_at: Moment
+
+
+class SecretRotation(Asked, kw_only=True, frozen=True):
+    """A new signing secret; made if not given."""
+
+    secret: str | None = None
+
+
+# --- subscriptions ------------------------------------------------------------------------
+
+
+class SubscriptionNew(Asked, kw_only=True, frozen=True):
+    """Producer x consumer. types: patterns with `*` for any run of characters; absent: all.
+
+    retry and concurrency_max: absent or null for the configured default.
+    """
+
+    producer_id: int
+    consumer_id: int
+    types: Patterns | None = None
+    retry: Retry | None = None
+    concurrency_max: Concurrency | None = None
+
+
+class SubscriptionChange(Asked, kw_only=True, frozen=True):
+    """What may change of a subscription; null sets the default again."""
+
+    types: Patterns | UnsetType | None = UNSET
+    retry: Retry | UnsetType | None = UNSET
+    concurrency_max: Concurrency | UnsetType | None = UNSET
+
+
+class StatusChange(Asked, kw_only=True, frozen=True):
+    """Why the status changes, for whoever looks later."""
+
+    reason: Annotated[str, Meta(max_length=200)] = ""
+
+
+class SubscriptionShown(Shown, kw_only=True, frozen=True):
+    """A subscription. status: normal, paused or discarded; types `["*"]` matches all."""
+
+    id: int
+    producer_id: int
+    consumer_id: int
+    types: tuple[str, ...]
+    status: str
+    status_reason: str
+    retry: Retry | None
+    concurrency_max: int | None
+    created_at: Moment
+    updated_at: Moment
+
+
+# --- messages and deliveries --------------------------------------------------------------
+
+
+class Accepted(Shown, kw_only=True, frozen=True):
+    """The messages are stored; ids in the order of the request."""
+
+    accepted: int
+    ids: list[str]
+
+
+class AttemptShown(Shown, kw_only=True, frozen=True):
+    """One HTTP try. code null: no answer, then error says why. response: its first bytes."""
+
+    attempt: int
+    at: Moment
+    latency_ms: int
+    code: int | None
+    error: str | None
+    response: str
+
+
+class DeliveryShown(Shown, kw_only=True, frozen=True):
+    """One message to one subscription. attempts: how many tries were made.
+
+    subscription_id 0, reason `unmatched`: the message matched no subscription.
+    """
+
+    message_id: str
+    subscription_id: int
+    status: str
+    attempts: int
+    reason: str | None
+    due_at: Moment | None
+    updated_at: Moment
+
+
+class DeliveryTraced(DeliveryShown, kw_only=True, frozen=True):
+    """A delivery with the log of its tries."""
+
+    log: list[AttemptShown]
+
+
+class MessageShown(Shown, kw_only=True, frozen=True):
+    """One message and what became of it; deliveries is empty until it was split.
+
+    payload: the JSON as it was sent where payload_encoding is `json`, else a base64 text.
+    """
+
+    id: str
+    producer_id: int
+    type: str
+    key: str | None
+    ordering_key: str | None
+    content_type: str
+    headers: dict[str, str]
+    accepted_at: Moment
+    deliver_at: Moment | None
+    expires_at: Moment | None
+    payload_encoding: str
+    payload: msgspec.Raw
+    deliveries: list[DeliveryTraced]
+
+
+class SubscriptionStats(Shown, kw_only=True, frozen=True):
+    """The account of a subscription. difference: anything but 0 is a defect."""
+
+    id: int
+    producer_id: int | None
+    producer: str | None
+    consumer_id: int | None
+    consumer: str | None
+    types: tuple[str, ...]
+    status: str
+    deleted: bool
+    matched: int
+    delivered: int
+    dropped: int
+    queued: int
+    pending: int
+    difference: int
+
+
+class Stats(Shown, kw_only=True, frozen=True):
+    """The account of every subscription, of those that never matched anything too."""
+
+    subscriptions: list[SubscriptionStats]
+
+
+class Health(Shown, kw_only=True, frozen=True):
+    """The state of this process: alive, or ready."""
+
+    status: str
