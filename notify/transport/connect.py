@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
 from time import monotonic
 
 from notify.domain.errors import TransportError
@@ -37,9 +36,9 @@ class Dialer:
         self._connect_timeout_ms = connect_timeout_ms
 
     async def dial(
-        self, endpoint: Endpoint, make: Callable[[], Connection], deadline: float, timeout_ms: int
+        self, endpoint: Endpoint, connection: Connection, deadline: float, timeout_ms: int
     ) -> None:
-        """Connect what `make` returns, before `deadline` (monotonic seconds) and the time-out.
+        """Connect `connection` before `deadline` (monotonic seconds) and the time-out.
 
         timeout_ms: of the whole try, for the error's text. Raises TransportError of the stage
         address, dns, connect, tls or timeout.
@@ -49,7 +48,7 @@ class Dialer:
         stage = _Stage(f"looking up {endpoint.host}")
         try:
             async with asyncio.timeout(max(0.0, limit_s)):
-                await self._dial(endpoint, make, start + limit_s, stage)
+                await self._dial(endpoint, connection, start + limit_s, stage)
         except TimeoutError:
             self._resolver.forget(endpoint.host)
             limit_ms = min(timeout_ms, self._connect_timeout_ms)
@@ -60,7 +59,7 @@ class Dialer:
     async def _dial(
         self,
         endpoint: Endpoint,
-        make: Callable[[], Connection],
+        connection: Connection,
         deadline: float,
         stage: "_Stage",
     ) -> None:
@@ -69,7 +68,7 @@ class Dialer:
         try:
             if endpoint.tls:
                 stage.text = f"connected, in the TLS handshake with {endpoint.host}"
-            await self._attach(endpoint, make, sock)
+            await self._attach(endpoint, connection, sock)
         except BaseException:
             sock.close()
             raise
@@ -109,15 +108,15 @@ class Dialer:
         raise TransportError("connect", f"no connection to {problem}{tried}")
 
     async def _attach(
-        self, endpoint: Endpoint, make: Callable[[], Connection], sock: socket.socket
+        self, endpoint: Endpoint, connection: Connection, sock: socket.socket
     ) -> None:
         loop = asyncio.get_running_loop()
         if not endpoint.tls:
-            await loop.create_connection(make, sock=sock)
+            await loop.create_connection(lambda: connection, sock=sock)
             return
         try:
             await loop.create_connection(
-                make,
+                lambda: connection,
                 sock=sock,
                 ssl=self._context,
                 server_hostname=endpoint.host,

@@ -20,6 +20,7 @@ from notify.domain.ports import Answer
 HEADERS_MAX = 100
 INTERIM_MAX = 10
 RETRY_AFTER_CHARS_MAX = 64
+_SIZES_THAT_MATTER = frozenset(map(len, (b"content-length", b"transfer-encoding", b"retry-after")))
 # A loop rounds its timers to milliseconds; what is left below that counts as expired.
 _TIMER_SLACK_S = 0.001
 
@@ -54,6 +55,7 @@ class Connection(asyncio.Protocol):
         "_alarm_at",
         "_answer_body",
         "_answer_code",
+        "_body_max",
         "_body_seen",
         "_complete",
         "_deadline",
@@ -61,10 +63,11 @@ class Connection(asyncio.Protocol):
         "_future",
         "_head_done",
         "_header_bytes",
+        "_header_max",
         "_headers_seen",
         "_interim_seen",
         "_keep",
-        "_limits",
+        "_kept_max",
         "_loop",
         "_on_lost",
         "_parser",
@@ -75,6 +78,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_unsent",
         "_used",
+        "_wire_max",
     )
 
     def __init__(
@@ -83,7 +87,8 @@ class Connection(asyncio.Protocol):
         loop: asyncio.AbstractEventLoop,
         on_lost: Callable[["Connection"], None],
     ) -> None:
-        self._limits = limits
+        # Apart, because reading a field of a tuple by name costs twice a slot.
+        self._header_max, self._body_max, self._kept_max, self._wire_max = limits
         self._loop = loop
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -96,32 +101,17 @@ class Connection(asyncio.Protocol):
         self._used = False
         self._unsent = False
         self._keep = True
-        self._begin_exchange()
-
-    def _begin_exchange(self) -> None:
-        self._received = 0
-        self._headers_seen = 0
-        self._header_bytes = 0
-        self._interim_seen = 0
-        self._head_done = False
-        self._framed = False
-        self._complete = False
-        self._answer_code = 0
+        # Of the exchange under way; exchange() starts them anew, _problem ends the connection.
+        self._received = self._headers_seen = self._header_bytes = self._interim_seen = 0
+        self._head_done = self._framed = self._complete = False
+        self._answer_code = self._body_seen = 0
         self._answer_body = b""
-        self._body_seen = 0
-        self._retry_after = ""
-        self._problem = ""
+        self._retry_after = self._problem = ""
 
     @property
     def idle(self) -> bool:
         """Nothing is under way and the next exchange may use this connection."""
-        transport = self._transport
-        return (
-            self._future is None
-            and self._keep
-            and transport is not None
-            and not transport.is_closing()
-        )
+        return self._keep and self._future is None
 
     @property
     def connected(self) -> bool:
@@ -145,14 +135,17 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             # A late write on a closed transport raises on uvloop, and is lost on asyncio.
             raise StaleConnection
-        future = self._future = self._loop.create_future()
-        if self._used:
-            self._begin_exchange()
+        self._received = self._headers_seen = self._header_bytes = self._interim_seen = 0
+        self._head_done = self._framed = self._complete = False
+        self._body_seen = 0
+        self._answer_body = b""
+        self._retry_after = ""
         self._timeout_ms = timeout_ms
         self._deadline = deadline
         if deadline < self._alarm_at:
             self._arm(deadline)
         transport.write(head + body)
+        future = self._future = self._loop.create_future()
         return future
 
     def rest(self, deadline: float) -> None:
@@ -201,22 +194,27 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             self._keep = False
-            if not self._complete and self._body_seen < self._limits.body:
+            if not self._complete and self._body_seen < self._body_max:
                 reason = self._problem or f"the answer is not HTTP/1.1: {error}"
                 self.fail("response", reason)
                 return
         if self._complete:
             self._finish()
         elif self._head_done:
-            if self._body_seen >= self._limits.body or self._received >= self._limits.wire:
+            if self._body_seen >= self._body_max or self._received >= self._wire_max:
                 # The code is known and enough is read: the answer counts, the rest is refused.
                 self._keep = False
                 self._finish()
-        elif self._received > self._limits.header:
-            self.fail("response", self._too_long())
+        elif self._received > self._header_max:
+            self.fail("response", self._too_many_headers())
+
+    def eof_received(self) -> None:
+        """Not to be used again; returning None lets the loop close our side too."""
+        self._keep = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: by us, by the peer, or by the network."""
+        self._keep = False
         self._transport = None
         self._parser = None
         if self._alarm is not None:
@@ -224,7 +222,6 @@ class Connection(asyncio.Protocol):
             self._alarm = None
         if self._future is not None:
             if self._head_done and not self._framed and exc is None:
-                self._keep = False
                 self._finish()
             elif self._used and not self._received:
                 self._end(StaleConnection())
@@ -241,19 +238,19 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count, and note the three headers that matter."""
-        self._headers_seen += 1
         size = len(name)
+        self._headers_seen += 1
         self._header_bytes += size + len(value) + 4
-        if self._headers_seen > HEADERS_MAX:
-            self._refuse(f"the answer has more than {HEADERS_MAX} headers")
-        if self._header_bytes > self._limits.header:
-            self._refuse(self._too_long())
-        if size == 14 and name.lower() == b"content-length":
-            self._framed = True
-        elif size == 17 and name.lower() == b"transfer-encoding":
-            self._framed = self._framed or b"chunked" in value.lower()
-        elif size == 11 and name.lower() == b"retry-after":
-            self._retry_after = value[:RETRY_AFTER_CHARS_MAX].decode("latin-1").strip()
+        if self._headers_seen > HEADERS_MAX or self._header_bytes > self._header_max:
+            self._refuse(self._too_many_headers())
+        if size in _SIZES_THAT_MATTER:
+            lower = name.lower()
+            if lower == b"content-length":
+                self._framed = True
+            elif lower == b"transfer-encoding":
+                self._framed = self._framed or b"chunked" in value.lower()
+            elif lower == b"retry-after":
+                self._retry_after = value[:RETRY_AFTER_CHARS_MAX].decode("latin-1").strip()
 
     def on_headers_complete(self) -> None:
         """Tell a final answer from an interim one (1xx), which is passed over."""
@@ -276,7 +273,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Keep the first bytes, count the others."""
-        kept = self._limits.kept
+        kept = self._kept_max
         seen = self._body_seen
         if seen < kept:
             room = kept - seen
@@ -331,8 +328,10 @@ class Connection(asyncio.Protocol):
 
     # What the person on call reads.
 
-    def _too_long(self) -> str:
-        return f"the answer's headers are longer than {self._limits.header} bytes"
+    def _too_many_headers(self) -> str:
+        if self._headers_seen > HEADERS_MAX:
+            return f"the answer has more than {HEADERS_MAX} headers"
+        return f"the answer's headers are longer than {self._header_max} bytes"
 
     def _progress(self) -> str:
         sent = "request not fully sent" if self._unsent else "request sent"
