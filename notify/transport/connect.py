@@ -8,7 +8,7 @@ from time import monotonic
 from notify.domain.errors import TransportError
 from notify.domain.ports import Endpoint
 from notify.transport.address import AddressGuard
-from notify.transport.connection import Connection
+from notify.transport.connection import Connection, reason_of
 from notify.transport.resolve import Resolver
 
 
@@ -98,11 +98,11 @@ class Dialer:
                 async with asyncio.timeout(left_s / (len(addresses) - position)):
                     return await _connect(address, endpoint.port)
             except TimeoutError:
-                problem = f"{address} port {endpoint.port} does not answer"
-                if monotonic() >= deadline:
+                if position == len(addresses) - 1:
                     raise
+                problem = f"{address} port {endpoint.port} does not answer"
             except OSError as error:
-                problem = f"{address} port {endpoint.port}: {error.strerror or error}"
+                problem = f"{address} port {endpoint.port}: {reason_of(error)}"
         self._resolver.forget(endpoint.host)
         tried = f" (the last of {len(addresses)} addresses)" if len(addresses) > 1 else ""
         raise TransportError("connect", f"no connection to {problem}{tried}")
@@ -134,7 +134,7 @@ class Dialer:
         except OSError as error:
             raise TransportError(
                 "tls",
-                f"{endpoint.host} ended the TLS handshake: {error.strerror or error or 'closed'}",
+                f"{endpoint.host} ended the TLS handshake: {reason_of(error)}",
             ) from error
 
 

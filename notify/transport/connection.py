@@ -6,6 +6,8 @@ fired too early. Arming and cancelling a timer for each request would cost more 
 """
 
 import asyncio
+import os
+import ssl
 from collections.abc import Callable
 from math import inf
 from time import monotonic
@@ -45,6 +47,13 @@ def limits_of(config: SenderConfig) -> Limits:
     """The bounds that the configuration sets."""
     header, body = config.response_header_bytes_max, config.response_bytes_max
     return Limits(header, body, config.response_kept_bytes, header + body)
+
+
+def reason_of(error: BaseException) -> str:
+    """Give the system's own words: event loops wrap them, or leave them out."""
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error) or type(error).__name__
 
 
 class Connection(asyncio.Protocol):
@@ -144,8 +153,8 @@ class Connection(asyncio.Protocol):
         self._deadline = deadline
         if deadline < self._alarm_at:
             self._arm(deadline)
-        transport.write(head + body)
         future = self._future = self._loop.create_future()
+        transport.write(head + body)
         return future
 
     def rest(self, deadline: float) -> None:
@@ -226,7 +235,7 @@ class Connection(asyncio.Protocol):
             elif self._used and not self._received:
                 self._end(StaleConnection())
             else:
-                self._end(TransportError("closed", self._closed_text(exc)))
+                self._end(TransportError(self._closed_stage(exc), self._closed_text(exc)))
         self._on_lost(self)
 
     # Called by the parser, inside data_received. Raising here ends the parsing.
@@ -341,7 +350,12 @@ class Connection(asyncio.Protocol):
         what = "no answer" if not self._received else "no complete answer"
         return f"{what} within {self._timeout_ms} ms (connected, {self._progress()})"
 
+    def _closed_stage(self, exc: Exception | None) -> str:
+        if isinstance(exc, ssl.SSLError):
+            return "tls"
+        return "send" if self._unsent and not self._received else "closed"
+
     def _closed_text(self, exc: Exception | None) -> str:
-        what = "closed by the endpoint" if exc is None else f"lost: {exc}"
+        what = "closed by the endpoint" if exc is None else f"lost ({reason_of(exc)})"
         when = "before the answer was complete" if self._received else "before any answer"
         return f"the connection was {what} {when} ({self._progress()})"

@@ -22,14 +22,10 @@ ACCEPTED = {
     "http://bücher.example/": Endpoint(False, "xn--bcher-kva.example", 80, "/"),
     "http://xn--bcher-kva.example/": Endpoint(False, "xn--bcher-kva.example", 80, "/"),
     "http://中国.example/": Endpoint(False, "xn--fiqs8s.example", 80, "/"),
-    "http://example.com/%2e%2e/a[]?b[]=1": Endpoint(
-        False, "example.com", 80, "/%2e%2e/a[]?b[]=1"
-    ),
+    "http://example.com/%2e%2e/a[]?b[]=1": Endpoint(False, "example.com", 80, "/%2e%2e/a[]?b[]=1"),
     "http://1.example/": Endpoint(False, "1.example", 80, "/"),
     "http://example.com:65535/": Endpoint(False, "example.com", 65535, "/"),
-    "http://example.com//evil.example/@x": Endpoint(
-        False, "example.com", 80, "//evil.example/@x"
-    ),
+    "http://example.com//evil.example/@x": Endpoint(False, "example.com", 80, "//evil.example/@x"),
 }
 
 REFUSED = {
@@ -149,9 +145,10 @@ def test_any_text_is_parsed_or_refused_and_makes_one_safe_request_line(url: str)
     lines = request_prefix(endpoint, {}).split(b"\r\n")
     assert len(lines) == 4
     assert lines[0].count(b" ") == 2
-    assert parse_endpoint(
-        f"http{'s' * endpoint.tls}://{host_header(endpoint)}{endpoint.target}"
-    ) == endpoint
+    assert (
+        parse_endpoint(f"http{'s' * endpoint.tls}://{host_header(endpoint)}{endpoint.target}")
+        == endpoint
+    )
 
 
 def test_prefix_has_the_request_line_host_agent_and_the_consumers_headers() -> None:
