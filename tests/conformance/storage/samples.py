@@ -19,7 +19,9 @@ def message_ids(n: int, now_ms: int = NOW) -> list[int]:
     return [ids.id_floor(now_ms) + number * 64 for number in range(n)]
 
 
-def batch(stamped: Sequence[int], producer: int = PRODUCER, **columns: Sequence[Any]) -> receive.Batch:
+def batch(
+    stamped: Sequence[int], producer: int = PRODUCER, **columns: Sequence[Any]
+) -> receive.Batch:
     """A stamped batch; columns by their names in Batch, others hold something plain."""
     n = len(stamped)
     made = receive.Batch()

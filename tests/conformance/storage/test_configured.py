@@ -172,9 +172,7 @@ def test_what_is_deleted_stays_deleted(storage: Storage, run: Run) -> None:
             run(update(replace(thing, updated_ms=NOW + 2)))
     with pytest.raises(NotFound):
         run(
-            storage.set_subscription_status(
-                subscription.id, SubscriptionStatus.PAUSED, "", NOW + 2
-            )
+            storage.set_subscription_status(subscription.id, SubscriptionStatus.PAUSED, "", NOW + 2)
         )
     assert run(storage.directory()).producers[producer.id].deleted_ms == NOW + 1
 
