@@ -285,7 +285,8 @@ WHERE sub_id = :sub_id AND msg_id IN (
 
 -- name: count_forgotten
 -- How much is queued and untouched since, by subscription.
-SELECT sub_id, count(*) FROM receive_msg WHERE status = 1 AND updated_ms < ? GROUP BY sub_id;
+SELECT sub_id, count(*) FROM receive_msg INDEXED BY receive_msg_queued
+WHERE status = 1 AND updated_ms < ? GROUP BY sub_id;
 
 -- name: forget_queued
 -- Back to pending, due at once; only of these subscriptions: [id, ...].

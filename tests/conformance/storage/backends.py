@@ -5,7 +5,7 @@ To put another adapter through the suite, implement Backend for it and add it to
 
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from notify.domain.ports import Storage
 from notify.storage.sqlite import SqliteStorage
@@ -14,10 +14,13 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 class Backend(Protocol):
-    """An adapter under test."""
+    """An adapter under test. durable: its data outlives its process."""
 
+    durable: ClassVar[bool]
     storage: Storage
-    durable: bool
+
+    def __init__(self, directory: Path) -> None:
+        """directory: an empty one, for an adapter that keeps files."""
 
     async def open(self) -> None:
         """Connect to an empty database."""
@@ -32,15 +35,14 @@ class Backend(Protocol):
 class SqliteBackend:
     """A data file, as in production: a thread for writes, one for reads."""
 
-    durable = True
-    inline = False
+    durable: ClassVar[bool] = True
 
     def __init__(self, directory: Path) -> None:
         self._path = str(directory / "notify.db")
         self.storage: Storage = self._new()
 
     def _new(self) -> Storage:
-        return SqliteStorage(self._path, inline=self.inline)
+        return SqliteStorage(self._path)
 
     async def open(self) -> None:
         await self.storage.open()
@@ -58,14 +60,13 @@ class SqliteBackend:
 class SqliteMemoryBackend(SqliteBackend):
     """In memory and without threads, as in a simulation."""
 
-    durable = False
-    inline = True
+    durable: ClassVar[bool] = False
 
     def _new(self) -> Storage:
         return SqliteStorage(":memory:", inline=True)
 
 
-BACKENDS: Final[dict[str, Callable[[Path], Backend]]] = {
+BACKENDS: Final[dict[str, type[Backend]]] = {
     "sqlite": SqliteBackend,
     "sqlite in memory": SqliteMemoryBackend,
 }

@@ -9,24 +9,26 @@ from notify.domain.ports import Storage
 from tests.conformance.storage.backends import BACKENDS, Backend, Run
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, run: Run, tmp_path: Path) -> Iterator[Backend]:
-    """A backend with an empty database."""
-    backend = BACKENDS[request.param](tmp_path)
+def opened(name: str, run: Run, directory: Path) -> Iterator[Backend]:
+    backend = BACKENDS[name](directory)
     run(backend.open())
     yield backend
     run(backend.close())
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, run: Run, tmp_path: Path) -> Iterator[Backend]:
+    """A backend with an empty database."""
+    yield from opened(request.param, run, tmp_path)
+
+
+@pytest.fixture(params=[name for name, kind in BACKENDS.items() if kind.durable])
+def durable(request: pytest.FixtureRequest, run: Run, tmp_path: Path) -> Iterator[Backend]:
+    """A backend whose data outlives its process, with an empty database."""
+    yield from opened(request.param, run, tmp_path)
 
 
 @pytest.fixture
 def storage(backend: Backend) -> Storage:
     """An empty storage."""
     return backend.storage
-
-
-@pytest.fixture
-def durable(backend: Backend) -> Backend:
-    """A backend whose data outlives its process."""
-    if not backend.durable:
-        pytest.skip("keeps nothing over a restart")
-    return backend

@@ -1,6 +1,7 @@
 """Producers, consumers, subscriptions and the directory."""
 
 import asyncio
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -216,7 +217,7 @@ def test_every_change_raises_the_version(storage: Storage, run: Run) -> None:
     note()
     run(storage.set_subscription_status(1, SubscriptionStatus.PAUSED, "", NOW))
     note()
-    assert all(a < b for a, b in zip(versions, versions[1:], strict=False))
+    assert all(before < after for before, after in pairwise(versions))
 
 
 def test_nothing_else_raises_the_version(storage: Storage, run: Run) -> None:
