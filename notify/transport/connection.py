@@ -180,8 +180,9 @@ class Connection(asyncio.Protocol):
         """Connected (and, over TLS, the peer is verified)."""
         # uvloop's transports are no subclass of asyncio.Transport, they only behave as one.
         self._transport = stream = cast("asyncio.Transport", transport)
-        # So pause_writing says exactly: the kernel has not taken the whole request yet.
-        stream.set_write_buffer_limits(high=0)
+        # So pause_writing says: the kernel has not taken the whole request yet. Not 0, because
+        # over TLS a loop compares with >= and would call an empty buffer full.
+        stream.set_write_buffer_limits(high=1)
         self._parser = HttpResponseParser(self)
 
     def pause_writing(self) -> None:

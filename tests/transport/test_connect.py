@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 import pytest
+import uvloop
 
 from notify.domain.errors import TransportError
 from notify.transport.connect import default_context
@@ -200,14 +201,16 @@ def test_a_full_backlog_is_a_time_out_of_the_connect(run, world) -> None:
     assert "not connected within 60 ms (connecting to 127.0.0.1" in text
 
 
-def test_tls_with_a_trusted_certificate_keeps_its_connection(run, world, tls, trusting) -> None:
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_tls_with_a_trusted_certificate_keeps_its_connection(world, tls, trusting, loop) -> None:
     async def scenario():
         async with world(OK, tls("endpoint"), {"ssl_context": trusting}) as w:
-            assert (await w.post()).code == 200
-            assert (await w.post(body=bytes(500_000))).code == 200
+            for length in (10, 500_000, 10, 10):
+                assert (await w.post(body=bytes(length))).code == 200
             assert w.peer.accepted == 1
 
-    run(scenario())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(scenario())
 
 
 def test_tls_checks_the_certificate_against_the_name(run, world, tls, trusting) -> None:
