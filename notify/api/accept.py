@@ -92,9 +92,10 @@ class Acceptor:
         deliver_at is too far ahead, Busy or StorageError where nothing was promised.
         """
         self._check_times(batch)
+        await self._check_room()
+        # Asked after the last await: from here on `run` sees what is added, or it is refused.
         if self._closing:
             raise Busy("this process is shutting down; send to another or try again", 1)
-        await self._check_room()
         rows_max = GROUPS_WAITING_MAX * self._api.commit_rows_max
         if self._waiting_rows and self._waiting_rows + len(batch) > rows_max:
             raise Busy("too many messages wait to be stored; try again", 1)

@@ -14,6 +14,7 @@ from notify.config import Config
 
 KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 2048
+TICK_S: Final = 1.0
 # Connections beside the requests that are answered: most of them idle between requests.
 CONNECTIONS_PER_REQUEST: Final = 4
 
@@ -44,17 +45,12 @@ async def serve(
             limit_concurrency=CONNECTIONS_PER_REQUEST * config.api.requests_max,
         ),
         lambda: on_bound(sockets[0].getsockname()[1]),
+        stop,
     )
 
-    async def watch() -> None:
-        await stop.wait()
-        server.should_exit = True
-
-    watching = asyncio.create_task(watch())
     try:
         await server.serve(sockets)
     finally:
-        watching.cancel()
         for bound in sockets:
             bound.close()
 
@@ -62,9 +58,12 @@ async def serve(
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: they belong to the process, not to a server."""
 
-    def __init__(self, config: uvicorn.Config, on_bound: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_bound: Callable[[], None], stop: asyncio.Event
+    ) -> None:
         super().__init__(config)
         self._on_bound = on_bound
+        self._stop = stop
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -75,6 +74,14 @@ class _Server(uvicorn.Server):
         """Accept connections, then say so."""
         await super().startup(sockets)
         self._on_bound()
+
+    async def main_loop(self) -> None:
+        """Keep the date header fresh until `stop`: one turn a second costs an idle process less."""
+        while not self._stop.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._stop.wait()
 
 
 async def _bound(host: str, port: int) -> list[socket.socket]:
