@@ -320,6 +320,7 @@ def test_the_next_epoch_wakes_again(backend: Backend, queue: Queue, run: Run) ->
     async def scenario() -> None:
         await queue.push([Push(A, b"a", 1)])
         await woken(waiting(queue))
+        await queue.push([Push(B, b"lost unseen", 1)])
         await backend.lose()
         await queue.begin_epoch("second")
         assert await sleeps(backend, queue)
