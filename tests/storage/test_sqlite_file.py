@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -119,8 +120,6 @@ def test_a_cancelled_caller_leaves_the_storage_sound(storage, run) -> None:
 
 
 def test_reads_do_not_wait_for_a_write(storage, run) -> None:
-    import threading
-
     async def both() -> None:
         read = threading.Event()
         writing = asyncio.create_task(storage._write(lambda _: read.wait(20)))
@@ -233,9 +232,13 @@ def test_a_damaged_file_is_refused(storage, path: str, run) -> None:
         file.seek(4096)
         file.write(b"\xa5" * (size - 4096))
     damaged = SqliteStorage(path)
+
+    async def use() -> None:
+        await damaged.open()
+        await damaged.last_message_id()
+
     with pytest.raises(StorageRefused, match="damaged: restore"):
-        run(damaged.open())
-        run(damaged.last_message_id())
+        run(use())
     run(damaged.close())
 
 
@@ -282,8 +285,6 @@ def test_an_old_sqlite_is_refused(path: str, run, monkeypatch) -> None:
 
 
 def test_inline_calls_use_no_thread(path: str, run) -> None:
-    import threading
-
     before = threading.active_count()
     storage = SqliteStorage(path, inline=True)
     run(storage.open())

@@ -48,7 +48,7 @@ def test_migrations_are_named_and_applied_once(migrated: sqlite3.Connection) -> 
 
 def test_a_newer_schema_is_refused(migrated: sqlite3.Connection) -> None:
     migrated.execute("INSERT INTO schema_version (version, name) VALUES (900, 'future')")
-    with pytest.raises(StorageRefused, match="schema version 900.*newer release"):
+    with pytest.raises(StorageRefused, match=r"schema version 900.*newer release"):
         migrate(migrated, "x.db")
 
 
@@ -129,6 +129,14 @@ MAY_SORT = {
     "pending_since": "only what is due, which is fed as it comes",
     "count_forgotten": "only what is queued and old",
 }
+
+
+@pytest.mark.parametrize("name", ["finish", "set_queued", "drop_pending", "retry"])
+def test_sets_of_deliveries_are_changed_by_primary_key(
+    migrated: sqlite3.Connection, name: str
+) -> None:
+    plan = explain(migrated, QUERIES[name])
+    assert plan[0] == "SEARCH receive_msg USING PRIMARY KEY (msg_id=? AND sub_id=?)"
 
 
 @pytest.mark.parametrize("name", sorted(set(QUERIES) - set(MAY_SCAN)))

@@ -1,7 +1,7 @@
 -- Every statement of the SQLite storage, by name. The lines under a name say what it is for.
 -- Sets of keys come as one JSON text and are read with json_each: no limit of variables, and one
 -- prepared statement for every size. CROSS JOIN fixes the order: the keys drive the look-up.
--- A unary + keeps a term away from the indexes, so that a set of keys uses the primary key.
+-- A unary + keeps a term away from the indexes, a pair (msg_id, sub_id) asks for the primary key.
 
 -- name: config_version
 -- The version of what is configured.
@@ -221,7 +221,7 @@ ON CONFLICT (sub_id, minute) DO UPDATE SET
 -- One final outcome for many messages of a subscription that stand at :before now.
 UPDATE receive_msg
 SET status = :status, attempts = :attempts, reason = :reason, due_ms = 0, updated_ms = :updated_ms
-WHERE sub_id = :sub_id AND +status = :before AND msg_id IN (SELECT value FROM json_each(:msg_ids));
+WHERE (msg_id, sub_id) IN (SELECT value, :sub_id FROM json_each(:msg_ids)) AND +status = :before;
 
 -- name: retry
 -- A new state of one delivery; that it is news was seen before.
@@ -273,13 +273,13 @@ WHERE m.id = json_extract(k.value, '$[0]');
 -- name: set_queued
 -- Only what is pending: [id, ...].
 UPDATE receive_msg SET status = 1, updated_ms = ?
-WHERE sub_id = ? AND +status = 0 AND msg_id IN (SELECT value FROM json_each(?));
+WHERE (msg_id, sub_id) IN (SELECT value, ? FROM json_each(?)) AND +status = 0;
 
 -- name: drop_pending
 -- Up to so many, whatever they wait for.
 UPDATE receive_msg SET status = 3, reason = :reason, due_ms = 0, updated_ms = :now_ms
-WHERE sub_id = :sub_id AND msg_id IN (
-    SELECT msg_id FROM receive_msg WHERE sub_id = :sub_id AND status = 0
+WHERE (msg_id, sub_id) IN (
+    SELECT msg_id, sub_id FROM receive_msg WHERE sub_id = :sub_id AND status = 0
     ORDER BY due_ms, msg_id LIMIT :limit
 );
 

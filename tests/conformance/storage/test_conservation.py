@@ -60,7 +60,7 @@ class Model:
 
     async def mark(self) -> None:
         made = []
-        for key in self.rng.sample(sorted(self.rows), min(len(self.rows), 8)) + [(99, 1)]:
+        for key in [*self.rng.sample(sorted(self.rows), min(len(self.rows), 8)), (99, 1)]:
             attempts = self.rows.get(key, [0, 0, 0])[1] + self.rng.randint(1, 2)
             status = self.rng.choice([DELIVERED, DROPPED, QUEUED, QUEUED, PENDING])
             made.append(outcome(*key, status, attempts, self.now_ms))
