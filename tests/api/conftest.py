@@ -29,12 +29,14 @@ class WatchedStorage(SqliteStorage):
     def __init__(self, path: str) -> None:
         super().__init__(path, inline=True)
         self.commits: list[int] = []
+        self.begun = 0
         self.failures: list[Exception] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.down: Exception | None = None
 
     async def insert_messages(self, batch: Any, now_ms: int) -> Inserted:
+        self.begun += len(batch)
         await self.gate.wait()
         await asyncio.sleep(0)
         if self.failures:
@@ -108,11 +110,17 @@ class Api:
         while not holds():  # noqa: ASYNC110 - what is awaited has no event of its own
             await asyncio.sleep(0.001)
 
-    async def in_flight(self, n: int) -> None:
-        """Until n requests to accept messages are being answered."""
-        value = "notify_api_requests_in_flight"
+    async def held(self, n: int) -> None:
+        """Until n messages are in the commit that is held up, or wait behind it."""
         registry = self.app.context.metrics.registry
-        await self.until(lambda: registry.get_sample_value(value) == n)
+
+        def rows() -> float:
+            waiting = registry.get_sample_value("notify_api_waiting_rows")
+            assert waiting is not None
+            return self.storage.begun + waiting
+
+        before = sum(self.storage.commits)
+        await self.until(lambda: rows() == before + n)
 
     async def stored(self) -> int:
         """How many messages the database holds."""

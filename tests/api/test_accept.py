@@ -18,7 +18,7 @@ def test_a_hundred_requests_share_few_commits(api, run):
             posts = [
                 asyncio.create_task(it.post(key, {"type": "t", "payload": n})) for n in range(100)
             ]
-            await it.in_flight(100)
+            await it.held(100)
             it.storage.gate.set()
             answers = await asyncio.gather(*posts)
             ids = [int(answer.json()["ids"][0]) for answer in answers]
@@ -55,7 +55,7 @@ def test_the_same_key_gives_the_same_id_and_no_second_message(api, run):
             assert (await it.storage.message(int(first[0]))).payload == b"1"
             it.storage.gate.clear()
             posts = [asyncio.create_task(it.post(key, {**keyed, "key": "z"})) for _ in range(20)]
-            await it.in_flight(20)
+            await it.held(20)
             it.storage.gate.set()
             ids = {(await post).json()["ids"][0] for post in posts}
             assert len(ids) == 1
@@ -70,7 +70,7 @@ def test_a_failing_database_is_503_and_the_next_request_works(api, run):
             key = (await it.producer())["api_key"]
             it.storage.gate.clear()
             posts = [asyncio.create_task(it.post(key, ONE)) for _ in range(10)]
-            await it.in_flight(10)
+            await it.held(10)
             it.storage.failures = [StorageUnavailable("gone")] * 10
             it.storage.gate.set()
             for answer in await asyncio.gather(*posts):
@@ -91,7 +91,7 @@ def test_an_unforeseen_error_hits_only_the_request_that_causes_it(api, run, capl
             key = (await it.producer())["api_key"]
             it.storage.gate.clear()
             posts = [asyncio.create_task(it.post(key, ONE)) for _ in range(5)]
-            await it.in_flight(5)
+            await it.held(5)
             # The commit in flight, the group behind it, then the first of that group alone.
             it.storage.failures = [RuntimeError("secret text")] * 3
             it.storage.gate.set()
@@ -111,7 +111,7 @@ def test_a_client_that_gives_up_does_not_break_its_group(api, run):
             key = (await it.producer())["api_key"]
             it.storage.gate.clear()
             posts = [asyncio.create_task(it.post(key, ONE)) for _ in range(6)]
-            await it.in_flight(6)
+            await it.held(6)
             for post in posts[:3]:
                 post.cancel()
             await asyncio.gather(*posts[:3], return_exceptions=True)
@@ -199,7 +199,7 @@ def test_requests_beyond_the_bound_are_503(api, run):
             key = (await it.producer())["api_key"]
             it.storage.gate.clear()
             posts = [asyncio.create_task(it.post(key, ONE)) for _ in range(5)]
-            await it.in_flight(5)
+            await it.held(5)
             answer = await it.post(key, ONE)
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "1"
@@ -215,9 +215,9 @@ def test_waiting_messages_are_bounded(api, run):
             key = (await it.producer())["api_key"]
             it.storage.gate.clear()
             first = asyncio.create_task(it.post(key, [ONE] * 10))
-            await it.in_flight(1)
+            await it.held(10)
             behind = asyncio.create_task(it.post(key, [ONE] * 80))
-            await it.in_flight(2)
+            await it.held(90)
             assert (await it.post(key, ONE)).status_code == 503
             it.storage.gate.set()
             assert (await first).status_code == (await behind).status_code == 202
@@ -244,7 +244,7 @@ def test_drain_commits_and_answers_what_waits(api, run):
             key = (await it.producer())["api_key"]
             it.storage.gate.clear()
             posts = [asyncio.create_task(it.post(key, ONE)) for _ in range(5)]
-            await it.in_flight(5)
+            await it.held(5)
             it.app.acceptor.drain()
             assert (await it.post(key, ONE)).status_code == 503
             it.storage.gate.set()
@@ -261,7 +261,7 @@ def test_cancelling_the_committer_leaves_nobody_waiting(api, run):
             key = (await it.producer())["api_key"]
             it.storage.gate.clear()
             posts = [asyncio.create_task(it.post(key, ONE)) for _ in range(5)]
-            await it.in_flight(5)
+            await it.held(5)
             it.committing.cancel()
             assert [(await post).status_code for post in posts] == [503] * 5
 
