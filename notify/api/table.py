@@ -21,7 +21,6 @@ ACCEPT: Final = Route(
     202,
     Access.PRODUCER,
     body=Item,
-    errors=(408,),
     request_media={
         "application/json": "one or many",
         "application/x-ndjson": None,
