@@ -224,7 +224,8 @@ class Acceptor:
             if self._pushing is not None:
                 await asyncio.wait({self._pushing})
             new = batch if len(fresh) == len(batch) else batch.take(fresh)
-            self._pushing = asyncio.create_task(self._push(new))
+            size = sum(waiting.body_bytes for waiting in group)
+            self._pushing = asyncio.create_task(self._push(new, size))
 
     def _merged(self, group: list[_Waiting]) -> receive.Batch:
         """The group as one stamped batch. Raises Busy where there are no ids."""
@@ -241,10 +242,10 @@ class Acceptor:
             start = end
         return merged
 
-    async def _push(self, batch: receive.Batch) -> None:
+    async def _push(self, batch: receive.Batch, body_bytes: int) -> None:
         """Hand stored messages to the Maker. A failure loses nothing: the Rescuer finds them."""
         try:
-            await self._queue.push(self._pushes(batch))
+            await self._queue.push(self._pushes(batch, body_bytes))
             self._depth += len(batch)
         except Exception as error:
             self._metrics.push_failures.inc()
@@ -256,16 +257,16 @@ class Acceptor:
                 _log.warning("the queue takes messages again")
             self._push_failing = False
 
-    def _pushes(self, batch: receive.Batch) -> list[Push]:
+    def _pushes(self, batch: receive.Batch, body_bytes: int) -> list[Push]:
         """One chunk; several where large payloads would make it larger than a chunk may be."""
         inline_max, bytes_max = self._limits.inline_bytes_max, self._limits.chunk_bytes_max
         version = self._directory.version
+        if body_bytes and body_bytes + RECORD_BYTES * len(batch) <= bytes_max:  # the common case
+            return [Push(INGEST, batch.chunk(version, inline_max), len(batch))]
         sizes = [
             RECORD_BYTES + (len(payload) if len(payload) <= inline_max else 0)
             for payload in batch.payloads
         ]
-        if sum(sizes) <= bytes_max:
-            return [Push(INGEST, batch.chunk(version, inline_max), len(batch))]
         pushes = []
         part: list[int] = []
         size = 0

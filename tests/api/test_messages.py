@@ -97,7 +97,7 @@ BAD_ITEMS = {
     "empty key": ({"type": "a", "payload": 1, "key": ""}, "key"),
     "time without zone": (
         {"type": "a", "payload": 1, "deliver_at": "2030-01-01T00:00:00"},
-        "timezone",
+        "zone",
     ),
     "too far ahead": (
         {"type": "a", "payload": 1, "deliver_at": "2090-01-01T00:00:00Z"},
