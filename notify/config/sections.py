@@ -9,18 +9,23 @@ _URL_PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
 
 
 class _Masked:
-    """A repr that shows no secret: a configuration ends up in logs and bug reports."""
+    """Shows no secret: a configuration ends up in logs and bug reports."""
 
-    def __repr__(self) -> str:
-        shown = []
+    def shown(self) -> dict[str, str]:
+        """The repr of every field by name, without secrets."""
+        shown = {}
         for item in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             value = getattr(self, item.name)
             if item.metadata.get("secret") and value:
                 value = "***"
             elif item.name == "url":
                 value = _URL_PASSWORD.sub("***", value)
-            shown.append(f"{item.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+            shown[item.name] = repr(value)
+        return shown
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in self.shown().items())
+        return f"{type(self).__name__}({shown})"
 
 
 @dataclass(frozen=True, repr=False)

@@ -62,7 +62,8 @@ class Outcomes:
 
     def skip(self, held: Held, deliveries: int) -> None:
         """Count deliveries of a chunk as done that the database shows finished."""
-        self._close(held, deliveries)
+        if deliveries or not held.open:
+            self._close(held, deliveries)
 
     async def flush(self) -> list[Claim]:
         """Hand on what is there; the claims that this let go. On failure it is kept."""

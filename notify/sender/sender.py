@@ -140,32 +140,31 @@ class Sender:
         ]
 
     async def _begin(self, claims: Sequence[Claim]) -> None:
+        """Give claims to their lanes. What is not begun is not held: its lease runs out."""
         for claim in claims:
-            self._held[claim.stream, claim.entry] = claim
             try:
                 sub_id, deliveries = chunk.unpack_deliveries(claim.chunk)
             except ChunkError as error:
                 # Its deliveries stay queued in the database: the Rescuer queues them again.
                 log.error("%s: a chunk is left to the Rescuer: %s", claim.stream, error)
-                self._outcomes.skip(Held(claim, 0), 0)
-                continue
+                sub_id, deliveries = claim.stream.number, []
             held = Held(claim, len(deliveries))
             if claim.redelivered:
-                deliveries = await self._unfinished(held, sub_id, deliveries)
+                deliveries = await self._unfinished(sub_id, deliveries)
+            self._held[claim.stream, claim.entry] = claim
+            self._outcomes.skip(held, held.open - len(deliveries))
             self._add(sub_id, [(held, delivery) for delivery in deliveries])
 
     async def _unfinished(
-        self, held: Held, sub_id: int, deliveries: list[DeliveryRecord]
+        self, sub_id: int, deliveries: list[DeliveryRecord]
     ) -> list[DeliveryRecord]:
         """What of a redelivered chunk is still to be done."""
         statuses = await self._storage.statuses([(d.message.id, sub_id) for d in deliveries])
-        left = [
+        return [
             delivery
             for delivery in deliveries
             if statuses.get((delivery.message.id, sub_id)) == DeliveryStatus.QUEUED
         ]
-        self._outcomes.skip(held, len(deliveries) - len(left))
-        return left
 
     def _add(self, sub_id: int, jobs: list[Job]) -> None:
         lane = self._lanes.get(sub_id)

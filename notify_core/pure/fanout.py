@@ -64,12 +64,13 @@ class Table:
 class Split:
     """What a fan-out made.
 
-    messages: how many were split. rows: tuples in the order of COLUMNS, a message's rows
+    messages: how many were split. config_version: the highest that a chunk carried. rows: tuples in the order of COLUMNS, a message's rows
     together. queued: (sub_id, count, chunk). delayed: (sub_id, due_ms, chunk of one).
     """
 
     def __init__(self) -> None:
         self.messages = 0
+        self.config_version = 0
         self.rows: list[tuple[int, int, int, int, int, int, int]] = []
         self.queued: list[tuple[int, int, bytes]] = []
         self.delayed: list[tuple[int, int, bytes]] = []
@@ -86,7 +87,7 @@ def split(
     modes: Mapping[int, int],
     now_ms: int,
     horizon_ms: int,
-    skip: Collection[int],
+    skip: Collection[tuple[int, int]],
     chunk_rows_max: int,
     chunk_bytes_max: int,
 ) -> Split:
@@ -94,18 +95,18 @@ def split(
 
     modes: subscription id to QUEUE, HOLD or DISCARD; QUEUE where absent. horizon_ms: a
     deliver time further off is left pending in the database instead of the delay set.
-    skip: message ids to leave out, split earlier. A queue chunk holds at most chunk_rows_max
+    skip: (message id, subscription id) to leave out, done earlier. A queue chunk holds at most chunk_rows_max
     deliveries and, from its second on, at most chunk_bytes_max bytes of items.
     Raises ChunkError; then nothing was split.
     """
     result = Split()
     items: dict[int, list[bytes]] = {}
     for ingest_chunk in ingest:
-        _, records = chunks.unpack_messages(ingest_chunk)
+        config_version, records = chunks.unpack_messages(ingest_chunk)
+        result.config_version = max(result.config_version, config_version)
+        result.messages += len(records)
         for record, span in zip(records, _spans(ingest_chunk), strict=True):
-            if record.id not in skip:
-                result.messages += 1
-                _split_one(result, items, table, record, span, modes, now_ms, horizon_ms)
+            _split_one(result, items, table, record, span, modes, now_ms, horizon_ms, skip)
     for sub_id, spans in items.items():
         _pack_queue(result, sub_id, spans, chunk_rows_max, chunk_bytes_max)
     return result
@@ -120,11 +121,14 @@ def _split_one(
     modes: Mapping[int, int],
     now_ms: int,
     horizon_ms: int,
+    skip: Collection[tuple[int, int]],
 ) -> None:
     matched = table.match(record.biz_id, record.type)
-    if not matched:
+    if not matched and (record.id, UNMATCHED_SUB) not in skip:
         result.rows.append((record.id, UNMATCHED_SUB, DROPPED, 0, REASON_UNMATCHED, 0, now_ms))
     for sub_id in matched:
+        if (record.id, sub_id) in skip:
+            continue
         mode = modes.get(sub_id, QUEUE)
         due_ms = record.deliver_ms if record.deliver_ms > now_ms else 0
         status, reason = QUEUED, REASON_NONE

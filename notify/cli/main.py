@@ -1,0 +1,48 @@
+"""The root of the command line."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import notify
+import notify_core
+from notify.cli.demo.command import demo
+from notify.cli.up import up
+from notify.config import load
+from notify.config.describe import described
+from notify.domain.errors import NotifyError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(
+    notify.__version__,
+    message=f"notify %(version)s (core: {'compiled' if notify_core.ACCELERATED else 'pure'})",
+)
+def root() -> None:
+    """Durable message delivery to HTTP endpoints.
+
+    Every option of the configuration can be set in a file (--config), in the environment
+    (NOTIFY_SECTION__KEY), or where a command has a flag for it by the flag.
+    """
+
+
+@root.command("config")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file to read.")
+def show_config(file: Path | None) -> None:
+    """Show every option, its environment variable and its value as configured now."""
+    click.echo(described(load(file)))
+
+
+root.add_command(up)
+root.add_command(demo)
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run a command; errors of Notify are one sentence on stderr and exit code 1."""
+    try:
+        return root.main(args, prog_name="notify")
+    except NotifyError as error:
+        click.echo(f"notify: {error}", err=True)
+        sys.exit(1)
