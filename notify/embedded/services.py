@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
-from notify.api.accept import Acceptor
-from notify.api.metrics import ApiMetrics
+from notify.api.app import make_app
 from notify.config import Config
 from notify.domain.errors import QueueError
 from notify.domain.ports import Clock, Queue, Random, Storage, Stream, StreamKind, Transport
@@ -46,14 +45,21 @@ class Services:
         self.clock = clock
         self.random = random
         self.registry = CollectorRegistry()
-        self.metrics = ApiMetrics(self.registry)
         self.directory = DirectoryCache(storage)
         self.message_ids = MessageIds(
             storage, clock, random, owner, config.runtime.worker_lease_ms
         )
-        self.acceptor = Acceptor(
-            storage, queue, self.directory, self.message_ids, clock, config, self.metrics
+        self.app = make_app(
+            storage=storage,
+            queue=queue,
+            directory=self.directory,
+            message_ids=self.message_ids,
+            clock=clock,
+            random=random,
+            config=config,
+            registry=self.registry,
         )
+        self.acceptor = self.app.acceptor
         self.maker = Maker(
             storage, queue, self.directory, clock, config.maker, config.queue, f"maker-{owner}"
         )

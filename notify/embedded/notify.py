@@ -1,0 +1,187 @@
+"""The embedded product: `notify up`, or `async with Notify(...)` inside a program."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from notify.api import consumers, producers, stats, subscriptions, traces
+from notify.api.routing import Call, Handler
+from notify.api.server import serve
+from notify.api.shapes import (
+    ConsumerShown,
+    ConsumerNew,
+    MessageShown,
+    ProducerCreated,
+    ProducerNew,
+    Stats,
+    SubscriptionNew,
+    SubscriptionShown,
+)
+from notify.config import Config, load
+from notify.domain.errors import ConfigError
+from notify.embedded import admin_token
+from notify.embedded.services import Services
+from notify.queue import open_queue
+from notify.runtime.clock import SystemClock, SystemRandom
+from notify.storage import open_storage
+from notify.transport import HttpTransport
+from notify_core import receive
+from notify_core.body import Limits
+
+
+class Notify:
+    """All of Notify in this process and event loop.
+
+    data_dir: where the database and the admin token are kept (created); None: as
+    storage.url says. config: everything else, None: default.toml and the environment.
+    http False: no HTTP server, only the methods below.
+
+        async with Notify("data") as notify:
+            shop = await notify.add_producer("shop")
+            crm = await notify.add_consumer("crm", "https://crm.example.com/hook")
+            await notify.subscribe(shop.id, crm.id, types=["order.*"])
+            [message_id] = await notify.send(shop.id, {"type": "order.paid", "payload": {"id": 1}})
+
+    Entering raises ConfigError, StorageError or OSError (the port is taken).
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | str | None = None,
+        *,
+        config: Config | None = None,
+        http: bool = True,
+    ) -> None:
+        config = config or load()
+        if data_dir is not None:
+            url = f"sqlite:///{Path(data_dir).resolve()}/notify.db"
+            config = replace(config, storage=replace(config.storage, url=url))
+        self.data_dir = _data_dir(config)
+        self.config = config
+        self.url = ""
+        self._http = http
+        self._services: Services | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._stop_serving = asyncio.Event()
+
+    @property
+    def admin_token(self) -> str:
+        """The token of admin calls over HTTP."""
+        return self.config.api.admin_token
+
+    @property
+    def services(self) -> Services:
+        """The running services."""
+        if self._services is None:
+            raise RuntimeError("Notify is not running: use `async with Notify(...)`")
+        return self._services
+
+    async def __aenter__(self) -> "Notify":
+        clock, random = SystemClock(), SystemRandom()
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.config.api.admin_token:
+            token = admin_token.read_or_make(self.data_dir, random)
+            self.config = replace(self.config, api=replace(self.config.api, admin_token=token))
+        services = Services(
+            self.config,
+            open_storage(self.config.storage),
+            await open_queue(self.config.queue, clock),
+            HttpTransport(self.config.sender),
+            clock,
+            random,
+            f"{os.uname().nodename}-{os.getpid()}",
+        )
+        self._services = services
+        try:
+            await services.start()
+            if self._http:
+                await self._serve(services)
+        except BaseException:
+            await services.kill()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # The server first: requests under way still need the acceptor.
+        self._stop_serving.set()
+        if self._serving is not None:
+            await asyncio.wait({self._serving})
+        await self.services.stop()
+
+    async def add_producer(self, name: str) -> ProducerCreated:
+        """A new producer, with its API key for calls over HTTP. Raises Conflict."""
+        return await self._call(producers.create, ProducerNew, {"name": name})
+
+    async def add_consumer(self, name: str, url: str, **options: Any) -> ConsumerShown:
+        """A new consumer; options: secret, headers, timeout_ms. Raises InvalidInput."""
+        return await self._call(consumers.create, ConsumerNew, {"name": name, "url": url} | options)
+
+    async def subscribe(
+        self, producer_id: int, consumer_id: int, **options: Any
+    ) -> SubscriptionShown:
+        """A new subscription; options: types, retry, concurrency_max. Raises InvalidInput."""
+        body = {"producer_id": producer_id, "consumer_id": consumer_id} | options
+        return await self._call(subscriptions.create, SubscriptionNew, body)
+
+    async def send(
+        self, producer_id: int, messages: dict[str, Any] | Sequence[dict[str, Any]]
+    ) -> list[int]:
+        """Store one message or a batch, as POST /v1/messages takes them; their ids.
+
+        Committed when this returns. Raises BodyError (nothing was stored), Busy, StorageError.
+        """
+        api = self.config.api
+        limits = Limits(
+            api.batch_items_max,
+            api.payload_bytes_max,
+            api.payload_depth_max,
+            api.headers_bytes_max,
+        )
+        body = msgspec.json.encode(messages)
+        batch = receive.parse(body, "application/json", limits)
+        return await self.services.acceptor.accept(batch, producer_id, len(body))
+
+    async def message(self, message_id: int) -> MessageShown:
+        """A message with its deliveries and tries. Raises NotFound."""
+        token = f"Bearer {self.admin_token}".encode()
+        call = Call({"id": str(message_id)}, {}, None, token)
+        shown: MessageShown = await traces.get_message(self.services.app.context, call)
+        return shown
+
+    async def stats(self) -> Stats:
+        """The account of every subscription."""
+        return await stats.stats(self.services.app.context, Call({}, {}, None, b""))
+
+    async def _call(self, handler: Handler, shape: Any, body: dict[str, Any]) -> Any:
+        asked = msgspec.convert(body, shape)
+        return await handler(self.services.app.context, Call({}, {}, asked, b""))
+
+    async def _serve(self, services: Services) -> None:
+        bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._serving = asyncio.create_task(
+            serve(services.app, self.config, bound.set_result, self._stop_serving)
+        )
+        await asyncio.wait({self._serving, bound}, return_when=asyncio.FIRST_COMPLETED)
+        if not bound.done():
+            await self._serving  # raises why it could not be bound
+        host = self.config.api.host
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{bound.result()}"
+
+
+def _data_dir(config: Config) -> Path:
+    scheme, _, path = config.storage.url.partition(":///")
+    if scheme != "sqlite":
+        raise ConfigError(["the embedded Notify keeps its data in SQLite: storage.url sqlite:///…"])
+    return Path(path).parent
