@@ -31,8 +31,7 @@ cdef class Statements:
     cdef inline int end_row(self, bint with_previous) except -1:
         # with_previous: this row must be in the statement of the row before it.
         if self.rows and not with_previous and (
-            self.rows >= self.rows_max
-            or self.out.size - self.row_at >= self.bytes_max - (self.row_at - self.head_size)
+            self.rows >= self.rows_max or self.out.size > self.bytes_max
         ):
             self.cut(self.row_at - 1)
         self.rows += 1

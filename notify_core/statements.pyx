@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memmove
 
 @cython.final
 cdef class Statements:
-    """Statements `head (…),(…) tail` of at most rows_max rows and bytes_max bytes of rows.
+    """Statements `head (…),(…) tail` of at most rows_max rows and bytes_max bytes, all told.
 
     A single row may be larger than bytes_max; it then goes alone.
     """
@@ -19,7 +19,7 @@ cdef class Statements:
     def __cinit__(self, bytes head not None, bytes tail not None, rows_max, bytes_max):
         # Python integers have no end, and the limits of a caller may mean "none".
         self.rows_max = max(0, min(rows_max, 1 << 62))
-        self.bytes_max = max(0, min(bytes_max, 1 << 62))
+        self.bytes_max = max(0, min(bytes_max, 1 << 62)) - PyBytes_GET_SIZE(tail)
         self.tail = tail
         self.head_size = PyBytes_GET_SIZE(head)
         self.rows = 0
