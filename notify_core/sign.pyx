@@ -171,13 +171,12 @@ cdef int _put_base64(Buffer out, bytes digest) except -1:
     # 32 bytes are ten groups of three and a rest of two: 43 letters and one `=`.
     cdef const unsigned char *at = <const unsigned char *> PyBytes_AS_STRING(digest)
     cdef char *to
-    cdef int i
     cdef unsigned int group
     if PyBytes_GET_SIZE(digest) != 32:
         raise AssertionError("a SHA-256 digest has 32 bytes")
     out.reserve(44)
     to = out.data + out.size
-    for i in range(10):
+    for _ in range(10):
         group = at[0] << 16 | at[1] << 8 | at[2]
         to[0] = _BASE64[group >> 18]
         to[1] = _BASE64[group >> 12 & 63]
