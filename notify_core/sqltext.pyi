@@ -1,6 +1,7 @@
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
-Value = int | str | bytes
+Value: TypeAlias = int | str | bytes
 
 def literal(value: Value) -> bytes: ...
 def insert(

@@ -4,7 +4,7 @@ Backslash escapes are assumed: a connection under NO_BACKSLASH_ESCAPES must be r
 owner. Bytes carry the `_binary` introducer, so that no character set conversion touches them.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AsStringAndSize
 from cpython.long cimport PyLong_AsLongLong
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
@@ -12,6 +12,8 @@ from notify_core.buffer cimport Buffer
 from notify_core.statements cimport Statements
 
 from notify_core.errors import SqlTextError
+
+Value = int | str | bytes
 
 
 def literal(value):
@@ -90,8 +92,11 @@ cdef int put_text(Buffer out, str text) except -1:
 
 
 cdef int put_bytes(Buffer out, bytes content) except -1:
+    cdef char *data
+    cdef Py_ssize_t size = 0
+    PyBytes_AsStringAndSize(content, &data, &size)  # TypeError for None
     out.put(b"_binary'", 8)
-    out.put_escaped(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content))
+    out.put_escaped(data, size)
     return out.put_byte(c"'")
 
 

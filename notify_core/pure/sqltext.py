@@ -5,14 +5,12 @@ owner. Bytes carry the `_binary` introducer, so that no character set conversion
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from notify_core.errors import SqlTextError
 
-Value = int | str | bytes
+Value: TypeAlias = int | str | bytes
 
-_ESCAPES = str.maketrans(
-    {"\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z", "'": "\\'", '"': '\\"', "\\": "\\\\"}
-)
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
 
 
@@ -27,12 +25,11 @@ def literal(value: Value) -> bytes:
         return b"%d" % value
     if type(value) is str:
         try:
-            return b"'" + value.translate(_ESCAPES).encode() + b"'"
+            return b"'" + _escaped(value.encode()) + b"'"
         except UnicodeEncodeError:
             raise SqlTextError("a text with a lone surrogate has no literal") from None
     if type(value) is bytes:
-        text = value.decode("latin-1").translate(_ESCAPES).encode("latin-1")
-        return b"_binary'" + text + b"'"
+        return b"_binary'" + _escaped(value) + b"'"
     raise SqlTextError(f"{type(value).__name__} has no literal")
 
 
@@ -81,3 +78,16 @@ def int_list(values: Iterable[int]) -> bytes:
             raise SqlTextError(f"{type(value).__name__} is not an integer")
         texts.append(literal(value))
     return b",".join(texts)
+
+
+def _escaped(text: bytes) -> bytes:
+    # UTF-8 needs no decoding: none of these bytes is ever part of a longer character.
+    return (
+        text.replace(b"\\", b"\\\\")
+        .replace(b"\0", b"\\0")
+        .replace(b"\n", b"\\n")
+        .replace(b"\r", b"\\r")
+        .replace(b"\x1a", b"\\Z")
+        .replace(b"'", b"\\'")
+        .replace(b'"', b'\\"')
+    )
