@@ -5,6 +5,7 @@ chunk of every subscription that matches.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import msgpack
 
@@ -23,11 +24,11 @@ from notify_core.records import (
 )
 
 # What happens to what matches a subscription.
-QUEUE = 0  # into its queue
-HOLD = 1  # stored as pending: paused, or its queue is full
-DISCARD = 2  # recorded as dropped
+QUEUE: Final = 0  # into its queue
+HOLD: Final = 1  # stored as pending: paused, or its queue is full
+DISCARD: Final = 2  # recorded as dropped
 
-COLUMNS = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
+COLUMNS: Final = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
 _MEMO_MAX = 10_000
 
 
