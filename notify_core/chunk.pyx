@@ -10,28 +10,28 @@ Integers are 0..2**63-1, texts are UTF-8 `str`, bytes are `bin`, a payload is `b
 Packing refuses what unpacking would refuse, so that a chunk once queued can be read.
 """
 
-from cpython.bytes cimport (
-    PyBytes_AS_STRING,
-    PyBytes_FromStringAndSize,
-    PyBytes_GET_SIZE,
-)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cpython.object cimport PyTypeObject
 from cpython.ref cimport Py_INCREF
-from cpython.sequence cimport (
-    PySequence_Fast_GET_ITEM,
-    PySequence_Fast_GET_SIZE,
-)
+from cpython.sequence cimport PySequence_Fast_GET_ITEM, PySequence_Fast_GET_SIZE
 from cpython.tuple cimport PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int64_t
 
-from notify_core.buffer cimport (
-    damaged,
-    read_array,
-    read_bin,
-    read_bin_or_nil,
-    read_int,
-    read_str,
+from notify_core.buffer cimport Buffer, Reader, Span, damaged, read_array, read_int
+from notify_core.wire cimport (
+    KIND_DELIVERIES,
+    KIND_MESSAGES,
+    KIND_OUTCOMES,
+    WIRE_VERSION,
+    Message,
+    Outcome,
+    pack_open,
+    read_close,
+    read_message,
+    read_open,
+    read_outcome,
 )
 
 from notify_core.errors import ChunkError
@@ -41,12 +41,10 @@ cdef extern from "Python.h":
     # cpython.type declares it for an object, which a C compiler warns about.
     object PyType_GenericAlloc(PyTypeObject *cls, Py_ssize_t items)
 
-VERSION = 1
+VERSION = WIRE_VERSION
 MESSAGES = KIND_MESSAGES
 DELIVERIES = KIND_DELIVERIES
 OUTCOMES = KIND_OUTCOMES
-
-_KINDS = {MESSAGES: "messages", DELIVERIES: "deliveries", OUTCOMES: "outcomes"}
 
 
 def pack_messages(config_version, messages):
@@ -144,73 +142,6 @@ def unpack_outcomes(bytes chunk not None):
         outcomes.append(outcome)
     read_close(&reader)
     return outcomes
-
-
-cdef int pack_open(Buffer out, Kind kind, int64_t ref, Py_ssize_t items) except -1:
-    out.pack_array_header(4)
-    out.pack_int(1)
-    out.pack_int(kind)
-    out.pack_int(ref)
-    return out.pack_array_header(items)
-
-
-cdef Py_ssize_t read_open(Reader *reader, bytes chunk, Kind kind, int64_t *ref) except -1:
-    cdef Py_ssize_t fields
-    cdef int64_t version, found, value
-    reader.at = <const unsigned char *> PyBytes_AS_STRING(chunk)
-    reader.end = reader.at + PyBytes_GET_SIZE(chunk)
-    fields = read_array(reader)
-    # The version comes first: another one may have another number of fields.
-    version = read_int(reader)
-    if version != 1:
-        raise ChunkError(f"chunk version {version}: this release reads version {VERSION}")
-    if fields != 4:
-        damaged("expected an array of 4")
-    found = read_int(reader)
-    if found != kind:
-        raise ChunkError(
-            f"a chunk of {_KINDS.get(found, found)}, expected {_KINDS[<int> kind]}"
-        )
-    value = read_int(reader)
-    if ref != NULL:
-        ref[0] = value
-    return read_array(reader)
-
-
-cdef int read_close(Reader *reader) except -1:
-    if reader.at != reader.end:
-        damaged("there are bytes behind its end")
-    return 0
-
-
-cdef int read_message(Reader *reader, Message *message) except -1:
-    if read_array(reader) != 9:
-        damaged("expected an array of 9")
-    message.id = read_int(reader)
-    message.biz_id = read_int(reader)
-    read_str(reader, &message.type)
-    read_str(reader, &message.content_type)
-    read_bin(reader, &message.headers)
-    read_str(reader, &message.ordering_key)
-    message.deliver_ms = read_int(reader)
-    message.expires_ms = read_int(reader)
-    return read_bin_or_nil(reader, &message.payload)
-
-
-cdef int read_outcome(Reader *reader, Outcome *outcome) except -1:
-    if read_array(reader) != 11:
-        damaged("expected an array of 11")
-    outcome.msg_id = read_int(reader)
-    outcome.sub_id = read_int(reader)
-    outcome.status = read_int(reader)
-    outcome.attempts = read_int(reader)
-    outcome.at_ms = read_int(reader)
-    outcome.due_ms = read_int(reader)
-    outcome.latency_ms = read_int(reader)
-    outcome.code = read_int(reader)
-    outcome.reason = read_int(reader)
-    read_str(reader, &outcome.error)
-    return read_bin(reader, &outcome.response)
 
 
 cdef tuple _unpack_message(Reader *reader):

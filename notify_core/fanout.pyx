@@ -12,7 +12,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from notify_core.buffer cimport Buffer, Reader, Span
-from notify_core.chunk cimport (
+from notify_core.statements cimport Statements
+from notify_core.wire cimport (
     KIND_DELIVERIES,
     KIND_MESSAGES,
     Message,
@@ -21,7 +22,6 @@ from notify_core.chunk cimport (
     read_message,
     read_open,
 )
-from notify_core.statements cimport Statements
 
 from notify_core import records
 

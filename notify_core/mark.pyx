@@ -14,8 +14,8 @@ from libc.stdlib cimport qsort
 import numpy as np
 
 from notify_core.buffer cimport Buffer, Reader
-from notify_core.chunk cimport KIND_OUTCOMES, Outcome, read_close, read_open, read_outcome
 from notify_core.statements cimport Statements
+from notify_core.wire cimport KIND_OUTCOMES, Outcome, read_close, read_open, read_outcome
 
 from notify_core import records
 

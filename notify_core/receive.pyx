@@ -10,9 +10,9 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t
 
 from notify_core.buffer cimport Buffer
-from notify_core.chunk cimport KIND_MESSAGES, pack_open
 from notify_core.sqltext cimport put_bytes, put_text
 from notify_core.statements cimport Statements
+from notify_core.wire cimport KIND_MESSAGES, pack_open
 
 from notify_core.body import JSON, MSGPACK, check_json, decode
 from notify_core.errors import BodyError

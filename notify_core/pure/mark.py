@@ -124,9 +124,7 @@ def _per_minute(counted: list[tuple[int, int, int, int, int, int]]) -> NDArray[n
         return np.zeros((0, 6), np.int64)
     rows = np.array(counted, np.int64)
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
-    starts = np.flatnonzero(
-        np.concatenate(([True], np.any(rows[1:, :2] != rows[:-1, :2], axis=1)))
-    )
+    starts = np.flatnonzero(np.concatenate(([True], np.any(rows[1:, :2] != rows[:-1, :2], axis=1))))
     summed = np.add.reduceat(rows, starts, axis=0)
     summed[:, :2] = rows[starts, :2]
     return summed

@@ -1,8 +1,12 @@
-"""Chunks as C structs, for the modules that scan them without making records."""
+"""Chunks as C structs, for the modules that scan them without making records (see wire.pyx)."""
 
 from libc.stdint cimport int64_t
 
 from notify_core.buffer cimport Buffer, Reader, Span
+
+cdef enum:
+    WIRE_VERSION = 1
+
 
 cdef enum Kind:
     KIND_MESSAGES = 1
