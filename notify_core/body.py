@@ -135,7 +135,7 @@ def _decoded(decoder: Any, body: bytes, malformed: str) -> Any:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _explained(str(error)) from None
+        raise _explained(str(error), alone=decoder is _item) from None
     except msgspec.DecodeError as error:
         raise BodyError("malformed", f"{malformed}: {_flaw(str(error), body)}") from None
     except RecursionError:
@@ -176,11 +176,12 @@ def _lone_surrogate(body: bytes) -> int | None:
     return high.start() if high is not None and high.end() < len(body) else None
 
 
-def _explained(text: str) -> BodyError:
+def _explained(text: str, alone: bool) -> BodyError:
     """A message of the wrong shape, in the producer's terms."""
     index, field, in_key = None, "", False
+    unknown = text.startswith("Object contains unknown field ")
     found = _PLACE.fullmatch(text)
-    if found:
+    if found and not (unknown and alone):  # then what looks like a place is part of the name
         text, key, number, field = found.groups()
         index = None if number is None else int(number)
         in_key = key is not None
@@ -192,7 +193,7 @@ def _explained(text: str) -> BodyError:
         reason += f", not {_KINDS.get(expected[2], expected[2])}"
     elif text.startswith("Object missing required field "):
         reason = f"{text.split('`')[1]} is missing"
-    elif text.startswith("Object contains unknown field "):
+    elif unknown:
         name = text.partition("`")[2].removesuffix("`")[:_TEXT_CHARS_MAX]
         reason = f'unknown field "{name}" (known: {", ".join(Item.__struct_fields__)})'
     elif text.startswith("Expected `datetime` with a timezone"):
