@@ -1,6 +1,6 @@
 """Request bodies to checked columnar batches."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import msgspec
 
@@ -10,11 +10,13 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t
 
 from notify_core.buffer cimport Buffer
-from notify_core.sqltext cimport put_bytes, put_text
+from notify_core.literals cimport put_bytes, put_text
 from notify_core.statements cimport Statements
 from notify_core.wire cimport KIND_MESSAGES, pack_open
 
-from notify_core.body import JSON, MSGPACK, check_json, decode
+from notify_core.body import JSON as _JSON
+from notify_core.body import MSGPACK as _MSGPACK
+from notify_core.body import check_json, decode
 from notify_core.errors import BodyError
 from notify_core.records import MessageRecord
 
@@ -30,7 +32,7 @@ KEY_BYTES_MAX = 128
 HEADERS_MAX = 32
 
 _ID_MAX = (1 << 63) - 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MS = timedelta(milliseconds=1)
 # What Notify sets itself, and what would change how HTTP/1.1 reads the request.
 _RESERVED = frozenset([
@@ -257,7 +259,7 @@ def parse(bytes body not None, str content_type not None, limits):
     bounds.payload_bytes_max = limits.payload_bytes_max
     bounds.depth_max = limits.depth_max
     bounds.headers_bytes_max = limits.headers_bytes_max
-    bounds.packed = content_type == MSGPACK
+    bounds.packed = content_type == _MSGPACK
     try:
         for index in range(len(items)):
             _append(batch, items[index], &bounds)
@@ -268,7 +270,7 @@ def parse(bytes body not None, str content_type not None, limits):
 
 cdef int _append(Batch batch, object item, const Bounds *bounds) except -1:
     cdef str type_ = item.type
-    cdef str content_type = JSON
+    cdef str content_type = _JSON
     cdef bytes payload, headers = b""
     if not 1 <= len(type_) <= TYPE_CHARS_MAX or not _all_of(type_, IN_TYPE):
         raise BodyError(
@@ -303,8 +305,8 @@ cdef tuple _unpacked(bytes raw):
     if 0xC4 <= tag <= 0xC6:  # bin 8, 16, 32
         raw = raw[1 + (1 << (tag - 0xC4)):]
         check_json(raw)
-        return raw, JSON
-    return raw, MSGPACK
+        return raw, _JSON
+    return raw, _MSGPACK
 
 
 cdef int _check_payload(bytes payload, str content_type, const Bounds *bounds) except -1:
@@ -313,7 +315,7 @@ cdef int _check_payload(bytes payload, str content_type, const Bounds *bounds) e
         raise BodyError(
             "item", f"the payload has {size} bytes, the limit is {bounds.payload_bytes_max}"
         )
-    if content_type == JSON and _too_deep(PyBytes_AS_STRING(payload), size, bounds.depth_max):
+    if content_type == _JSON and _too_deep(PyBytes_AS_STRING(payload), size, bounds.depth_max):
         raise BodyError("item", f"the payload is nested deeper than {bounds.depth_max} levels")
     return 0
 
