@@ -133,7 +133,7 @@ def _split_one(
             status, reason, due_ms = DROPPED, REASON_DISCARDED, 0
         elif 0 < record.expires_ms <= now_ms:
             status, reason, due_ms = DROPPED, REASON_EXPIRED, 0
-        elif mode == HOLD or due_ms > now_ms + horizon_ms:
+        elif mode == HOLD or (due_ms and due_ms > now_ms + horizon_ms):
             status = PENDING
         elif due_ms:
             delayed = _wrap(sub_id, [b"\x92\x00" + span])
