@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_AsStringAndSize, PyBytes_G
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t
 
-from notify_core.buffer cimport Buffer
+from notify_core.buffer cimport Buffer, Span, check_utf8
 from notify_core.literals cimport put_bytes, put_text
 from notify_core.statements cimport Statements
 from notify_core.wire cimport KIND_MESSAGES, pack_open
@@ -17,7 +17,7 @@ from notify_core.wire cimport KIND_MESSAGES, pack_open
 from notify_core.body import JSON as _JSON
 from notify_core.body import MSGPACK as _MSGPACK
 from notify_core.body import check_json, decode
-from notify_core.errors import BodyError
+from notify_core.errors import BodyError, ChunkError
 from notify_core.records import MessageRecord
 
 cdef extern from "Python.h":
@@ -246,7 +246,7 @@ def parse(bytes body not None, str content_type not None, limits):
     application/msgpack (an array; a `bin` payload is JSON text, any other value is delivered
     as application/msgpack). Raises BodyError, with the index of the bad message.
     """
-    cdef list items = decode(body, content_type)
+    cdef list items = decode(body, content_type, _is_utf8)
     cdef Batch batch = Batch()
     cdef Bounds bounds
     cdef Py_ssize_t index = 0
@@ -266,6 +266,15 @@ def parse(bytes body not None, str content_type not None, limits):
     except BodyError as error:
         raise BodyError(error.kind, error.reason, index) from None
     return batch
+
+
+def _is_utf8(bytes text not None):
+    cdef Span span = Span(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    try:
+        check_utf8(&span)
+    except ChunkError:
+        return False
+    return True
 
 
 cdef int _append(Batch batch, object item, const Bounds *bounds) except -1:

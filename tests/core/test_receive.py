@@ -290,3 +290,11 @@ def test_the_twins_agree_on_damaged_bodies(batch, content_type, damages):
         body[start : start + removed] = inserted
     found = _parsed(core, bytes(body), content_type, LIMITS)
     assert found == _parsed(pure, bytes(body), content_type, LIMITS)
+
+
+@given(
+    st.lists(st.sampled_from(b"a\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc2\xdf\xe0\xed\xef\xf0\xf4\xf5"))
+)
+def test_the_twins_agree_on_what_is_utf8(text):
+    body = b'{"type":"a","payload":"' + bytes(text) + b'"}'
+    assert _parsed(core, body, JSON, LIMITS) == _parsed(pure, body, JSON, LIMITS)
