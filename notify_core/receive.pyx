@@ -10,6 +10,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t
 
 from notify_core.buffer cimport Buffer, Span, check_utf8
+from notify_core.grammar cimport IN_TOKEN, IN_TYPE, IN_VALUE, NO_CONTROL, all_of, too_deep
 from notify_core.literals cimport put_bytes, put_text
 from notify_core.statements cimport Statements
 from notify_core.wire cimport KIND_MESSAGES, pack_open
@@ -41,23 +42,6 @@ _RESERVED = frozenset([
 ])
 _RESERVED_PREFIXES = ("webhook-", "notify-", "proxy-")
 _headers_json = msgspec.json.Encoder()
-
-# What a byte may be part of, one bit each.
-cdef enum:
-    IN_TYPE = 1
-    IN_TOKEN = 2  # RFC 9110, 5.6.2
-    IN_VALUE = 4
-    CONTROL = 8
-
-cdef unsigned char[256] _classes
-for _byte in range(256):
-    _letter = chr(_byte) if _byte < 128 else ""
-    _classes[_byte] = (
-        (IN_TYPE if _letter.isalnum() or _letter and _letter in "_.:/-" else 0)
-        | (IN_TOKEN if _letter.isalnum() or _letter and _letter in "!#$%&'*+.^_`|~-" else 0)
-        | (IN_VALUE if 0x20 <= _byte < 0x7F or _byte == 9 else 0)
-        | (CONTROL if _byte < 0x20 or _byte == 0x7F else 0)
-    )
 
 
 @cython.final
@@ -281,7 +265,7 @@ cdef int _append(Batch batch, object item, const Bounds *bounds) except -1:
     cdef str type_ = item.type
     cdef str content_type = _JSON
     cdef bytes payload, headers = b""
-    if not 1 <= len(type_) <= TYPE_CHARS_MAX or not _all_of(type_, IN_TYPE):
+    if not 1 <= len(type_) <= TYPE_CHARS_MAX or not all_of(type_, IN_TYPE):
         raise BodyError(
             "item", f"type must be 1 to {TYPE_CHARS_MAX} characters of A-Z a-z 0-9 _ . : / -"
         )
@@ -324,40 +308,9 @@ cdef int _check_payload(bytes payload, str content_type, const Bounds *bounds) e
         raise BodyError(
             "item", f"the payload has {size} bytes, the limit is {bounds.payload_bytes_max}"
         )
-    if content_type == _JSON and _too_deep(PyBytes_AS_STRING(payload), size, bounds.depth_max):
+    if content_type == _JSON and too_deep(PyBytes_AS_STRING(payload), size, bounds.depth_max):
         raise BodyError("item", f"the payload is nested deeper than {bounds.depth_max} levels")
     return 0
-
-
-cdef bint _too_deep(const char *data, Py_ssize_t size, int64_t depth_max) noexcept:
-    # Whether a valid JSON text is nested deeper than depth_max. Counting the brackets comes
-    # first: it is a loop without branches, and all that nearly every payload needs.
-    cdef Py_ssize_t i = 0, brackets = 0
-    cdef int64_t depth = 0
-    cdef bint in_string = False
-    cdef char byte
-    for i in range(size):
-        brackets += (data[i] | 0x20) == c'{'
-    if brackets <= depth_max:
-        return False
-    i = 0
-    while i < size:
-        byte = data[i]
-        if in_string:
-            if byte == c'\\':
-                i += 1  # what follows is no end of the string
-            elif byte == c'"':
-                in_string = False
-        elif byte == c'"':
-            in_string = True
-        elif byte == c'[' or byte == c'{':
-            depth += 1
-            if depth > depth_max:
-                return True
-        elif byte == c']' or byte == c'}':
-            depth -= 1
-        i += 1
-    return False
 
 
 cdef object _unix_ms(object moment):
@@ -370,31 +323,15 @@ cdef object _unix_ms(object moment):
 
 
 cdef str _key(object key, str name):
-    cdef Py_ssize_t i, size = 0
-    cdef const char *data
-    cdef bint fits
+    cdef Py_ssize_t size = 0
     if key is None:
         return ""
-    data = PyUnicode_AsUTF8AndSize(key, &size)
-    fits = 1 <= size <= KEY_BYTES_MAX
-    for i in range(size if fits else 0):
-        if _classes[<unsigned char> data[i]] & CONTROL:
-            fits = False
-            break
-    if not fits:
+    PyUnicode_AsUTF8AndSize(key, &size)
+    if not 1 <= size <= KEY_BYTES_MAX or not all_of(key, NO_CONTROL):
         raise BodyError(
             "item", f"{name} must be 1 to {KEY_BYTES_MAX} bytes without control characters"
         )
     return key
-
-
-cdef bint _all_of(str text, int kind) except -1:
-    cdef Py_ssize_t i, size = 0
-    cdef const char *data = PyUnicode_AsUTF8AndSize(text, &size)
-    for i in range(size):
-        if not _classes[<unsigned char> data[i]] & kind:
-            return False
-    return True
 
 
 cdef tuple _headers(dict given, str content_type, int64_t bytes_max):
@@ -405,10 +342,10 @@ cdef tuple _headers(dict given, str content_type, int64_t bytes_max):
     if len(given) > HEADERS_MAX:
         raise BodyError("item", f"a message has at most {HEADERS_MAX} headers")
     for given_name, value in given.items():
-        if not given_name or not _all_of(given_name, IN_TOKEN):
+        if not given_name or not all_of(given_name, IN_TOKEN):
             raise BodyError("item", f'"{given_name[:64]}" is not the name of a header')
         name = given_name.lower()
-        if not value or value[0] in " \t" or value[-1] in " \t" or not _all_of(value, IN_VALUE):
+        if not value or value[0] in " \t" or value[-1] in " \t" or not all_of(value, IN_VALUE):
             raise BodyError(
                 "item",
                 f"the value of header {name[:64]} must be printable ASCII, not empty and without "
