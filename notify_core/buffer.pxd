@@ -26,8 +26,6 @@ cdef struct Span:
 cdef int damaged(str what) except -1
 # Raises ChunkError unless span is UTF-8 by CPython's strict rules.
 cdef int check_utf8(const Span *span) except -1
-# Steps over one value of any kind; ChunkError beyond depth_max nested arrays and maps.
-cdef int skip_value(Reader *reader, int depth_max) except -1
 
 
 @cython.final

@@ -6,22 +6,15 @@ for tuples; the INSERT text is written straight from them.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
 from notify_core.buffer cimport Buffer, Reader, Span
+from notify_core.lanes cimport Lane, Lanes, chunk_of_one
 from notify_core.statements cimport Statements
-from notify_core.wire cimport (
-    KIND_DELIVERIES,
-    KIND_MESSAGES,
-    Message,
-    pack_open,
-    read_close,
-    read_message,
-    read_open,
-)
+from notify_core.wire cimport KIND_MESSAGES, Message, read_close, read_message, read_open
 
 from notify_core import records
 
@@ -42,12 +35,6 @@ cdef int _REASON_EXPIRED = records.REASON_EXPIRED
 cdef int _REASON_UNMATCHED = records.REASON_UNMATCHED
 cdef int64_t _UNMATCHED_SUB = records.UNMATCHED_SUB
 
-# The begin of a delivery item: an array of attempts (0) and the message, which follows.
-cdef const char *ITEM_HEAD = b"\x92\x00"
-cdef enum:
-    ITEM_HEAD_SIZE = 2
-
-
 cdef enum Mode:
     MODE_QUEUE = 0
     MODE_HOLD = 1
@@ -61,21 +48,6 @@ cdef struct Row:
     int64_t due_ms
     int status
     int reason
-
-
-cdef struct Item:
-    # One delivery for a queue: the message's bytes in its ingest chunk.
-    const char *data
-    Py_ssize_t size
-    Py_ssize_t following  # the next item of the same lane, -1 behind the last
-
-
-cdef struct Lane:
-    # One subscription of this split; its items are a chain through the array of all.
-    int64_t sub_id
-    Mode mode
-    Py_ssize_t first
-    Py_ssize_t last
 
 
 @cython.final
@@ -183,9 +155,7 @@ cdef class _Splitter:
     cdef int64_t now_ms
     cdef int64_t horizon_ms
     cdef Split result
-    cdef Buffer lanes  # Lane
-    cdef Buffer items  # Item
-    cdef Buffer order  # Py_ssize_t: lanes by their first item
+    cdef Lanes lanes
     cdef Buffer routes  # Py_ssize_t: a count and as many lanes, for each (producer, type) seen
     cdef dict lane_of  # sub_id: position in lanes
     cdef dict route_of  # (biz_id, type): position in routes
@@ -200,9 +170,7 @@ cdef class _Splitter:
         self.horizon_ms = max(-1, min(horizon_ms, INT64_MAX))
         self.result = Split()
         self.result._now_ms = now_ms
-        self.lanes = Buffer()
-        self.items = Buffer()
-        self.order = Buffer()
+        self.lanes = Lanes()
         self.routes = Buffer()
         self.lane_of = {}
         self.route_of = {}
@@ -236,7 +204,7 @@ cdef class _Splitter:
     cdef int deliver(
         self, const Message *message, const Span *span, Py_ssize_t lane_at
     ) except -1:
-        cdef Lane *lane = <Lane *> self.lanes.data + lane_at
+        cdef Lane *lane = self.lanes.lane(lane_at)
         cdef int64_t due_ms = message.deliver_ms if message.deliver_ms > self.now_ms else 0
         if lane.mode == MODE_DISCARD:
             return self.add_row(message.id, lane.sub_id, _DROPPED, _REASON_DISCARDED, 0)
@@ -245,9 +213,10 @@ cdef class _Splitter:
         if lane.mode == MODE_HOLD or due_ms and self.beyond_horizon(due_ms):
             return self.add_row(message.id, lane.sub_id, _PENDING, _REASON_NONE, due_ms)
         if due_ms:
-            self.delay(lane.sub_id, due_ms, span)
+            delayed = (lane.sub_id, due_ms, chunk_of_one(lane.sub_id, span))
+            self.result.delayed.append(delayed)
         else:
-            self.enqueue(lane, lane_at, span)
+            self.lanes.enqueue(lane_at, span)
         return self.add_row(message.id, lane.sub_id, _QUEUED, _REASON_NONE, due_ms)
 
     cdef inline bint beyond_horizon(self, int64_t due_ms) noexcept:
@@ -271,32 +240,10 @@ cdef class _Splitter:
         self.result._row_count += 1
         return 0
 
-    cdef inline int enqueue(self, Lane *lane, Py_ssize_t lane_at, const Span *span) except -1:
-        cdef Py_ssize_t at = self.items.size // <Py_ssize_t> sizeof(Item)
-        cdef Item item
-        item.data = span.data
-        item.size = span.size
-        item.following = -1
-        self.items.put(<const char *> &item, sizeof(Item))
-        if lane.first < 0:
-            lane.first = at
-            self.order.put(<const char *> &lane_at, sizeof(Py_ssize_t))
-        else:
-            (<Item *> self.items.data)[lane.last].following = at
-        lane.last = at
-        return 0
-
-    cdef int delay(self, int64_t sub_id, int64_t due_ms, const Span *span) except -1:
-        cdef Buffer out = Buffer()
-        pack_open(out, KIND_DELIVERIES, sub_id, 1)
-        out.put(ITEM_HEAD, ITEM_HEAD_SIZE)
-        out.put(span.data, span.size)
-        self.result.delayed.append((sub_id, due_ms, out.take()))
-        return 0
-
     cdef Py_ssize_t route(self, const Message *message) except -1:
         # Where the message's lanes are in routes. Neighbours are mostly of one kind.
         cdef Py_ssize_t at
+        # Typed by hand: left to infer these, Cython 3.3.1 never comes to an end.
         cdef object found
         cdef str event_type
         cdef tuple key
@@ -331,42 +278,19 @@ cdef class _Splitter:
         return at
 
     cdef Py_ssize_t lane(self, object sub_id) except -1:
-        cdef Lane lane
+        cdef Py_ssize_t at
+        cdef int mode = MODE_QUEUE
         cdef object found = self.lane_of.get(sub_id)
         if found is not None:
             return found
-        mode = self.modes.get(sub_id, QUEUE)
-        lane.sub_id = sub_id
-        lane.mode = MODE_DISCARD if mode == DISCARD else MODE_HOLD if mode == HOLD else MODE_QUEUE
-        lane.first = lane.last = -1
-        self.lane_of[sub_id] = len(self.lane_of)
-        self.lanes.put(<const char *> &lane, sizeof(Lane))
-        return len(self.lane_of) - 1
-
-    cdef int pack_queues(self, Py_ssize_t rows_max, Py_ssize_t bytes_max) except -1:
-        cdef Py_ssize_t *order = <Py_ssize_t *> self.order.data
-        cdef Item *items = <Item *> self.items.data
-        cdef Buffer head = Buffer()
-        cdef Lane *lane
-        cdef Py_ssize_t i, first, at, count, size
-        for i in range(self.order.size // <Py_ssize_t> sizeof(Py_ssize_t)):
-            lane = <Lane *> self.lanes.data + order[i]
-            at = lane.first
-            while at >= 0:
-                first, count, size = at, 0, 0
-                while at >= 0:
-                    if count and (
-                        count >= rows_max or size + ITEM_HEAD_SIZE + items[at].size > bytes_max
-                    ):
-                        break
-                    count += 1
-                    size += ITEM_HEAD_SIZE + items[at].size
-                    at = items[at].following
-                pack_open(head, KIND_DELIVERIES, lane.sub_id, count)
-                chunk = _joined(head, items, first, count, size)
-                self.result.queued.append((lane.sub_id, count, chunk))
-                head.clear()
-        return 0
+        given = self.modes.get(sub_id, QUEUE)
+        if given == DISCARD:
+            mode = MODE_DISCARD
+        elif given == HOLD:
+            mode = MODE_HOLD
+        at = self.lanes.add(sub_id, mode)
+        self.lane_of[sub_id] = at
+        return at
 
 
 def split(table, ingest, modes, now_ms, horizon_ms, skip, chunk_rows_max, chunk_bytes_max):
@@ -384,26 +308,10 @@ def split(table, ingest, modes, now_ms, horizon_ms, skip, chunk_rows_max, chunk_
     left_out = skip if len(skip) else None
     for chunk in chunks:
         splitter.split_chunk(<bytes?> chunk, left_out)
-    splitter.pack_queues(
+    splitter.result.queued = splitter.lanes.pack(
         max(0, min(chunk_rows_max, 1 << 62)), max(0, min(chunk_bytes_max, 1 << 62))
     )
     return splitter.result
-
-
-cdef bytes _joined(
-    Buffer head, const Item *items, Py_ssize_t at, Py_ssize_t count, Py_ssize_t size
-):
-    # One chunk, in memory of exactly its size: size is what the count items from at take.
-    cdef bytes chunk = PyBytes_FromStringAndSize(NULL, head.size + size)
-    cdef char *out = PyBytes_AS_STRING(chunk)
-    memcpy(out, head.data, head.size)
-    out += head.size
-    for _ in range(count):
-        memcpy(out, ITEM_HEAD, ITEM_HEAD_SIZE)
-        memcpy(out + ITEM_HEAD_SIZE, items[at].data, items[at].size)
-        out += ITEM_HEAD_SIZE + items[at].size
-        at = items[at].following
-    return chunk
 
 
 cdef bint _any_matches(list patterns, str text) except -1:
