@@ -15,8 +15,9 @@ class CoreError(ValueError):
 class BodyError(CoreError):
     """A request body that cannot be accepted; nothing of it was taken.
 
-    kind: "malformed" (not parseable at all), "item" (one message breaks a rule) or "limit"
-    (larger than a limit). index: the message's position in the batch, None where unknown.
+    kind: "malformed" (the body cannot be read as messages at all), "item" (one message breaks
+    a rule, its own size limits included) or "limit" (more messages than a batch may hold).
+    index: the message's position in the batch, None where unknown. reason: the text without it.
     """
 
     def __init__(self, kind: str, reason: str, index: int | None = None) -> None:

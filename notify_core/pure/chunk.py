@@ -7,20 +7,21 @@ kind DELIVERIES  ref = subscription id, items = `[attempts, MessageRecord array]
 kind OUTCOMES    ref = 0, items = OutcomeRecord arrays
 
 Integers are 0..2**63-1, texts are UTF-8 `str`, bytes are `bin`, a payload is `bin` or `nil`.
+Packing refuses what unpacking would refuse, so that a chunk once queued can be read.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
 
 import msgpack
 
 from notify_core.errors import ChunkError
 from notify_core.records import DeliveryRecord, MessageRecord, OutcomeRecord
 
-VERSION = 1
-MESSAGES = 1
-DELIVERIES = 2
-OUTCOMES = 3
+VERSION: Final = 1
+MESSAGES: Final = 1
+DELIVERIES: Final = 2
+OUTCOMES: Final = 3
 
 _INT_MAX = (1 << 63) - 1
 _KINDS = {MESSAGES: "messages", DELIVERIES: "deliveries", OUTCOMES: "outcomes"}
@@ -29,7 +30,9 @@ _OUTCOME_SHAPE = "iiiiiiiiisb"
 
 
 def pack_messages(config_version: int, messages: Sequence[MessageRecord]) -> bytes:
-    """Messages as an ingest chunk."""
+    """Messages as an ingest chunk. Raises ChunkError for a value that has no place in one."""
+    for message in messages:
+        _checked(message, _MESSAGE_SHAPE)
     return _pack(MESSAGES, config_version, messages)
 
 
@@ -40,7 +43,10 @@ def unpack_messages(chunk: bytes) -> tuple[int, list[MessageRecord]]:
 
 
 def pack_deliveries(sub_id: int, deliveries: Sequence[DeliveryRecord]) -> bytes:
-    """Deliveries of one subscription as a chunk of its queue."""
+    """Deliveries of one subscription as a chunk of its queue. Raises ChunkError as above."""
+    for delivery in deliveries:
+        _, message = _checked(delivery, "ia")
+        _checked(message, _MESSAGE_SHAPE)
     return _pack(DELIVERIES, sub_id, deliveries)
 
 
@@ -56,7 +62,9 @@ def unpack_deliveries(chunk: bytes) -> tuple[int, list[DeliveryRecord]]:
 
 
 def pack_outcomes(outcomes: Sequence[OutcomeRecord]) -> bytes:
-    """Outcomes as a chunk of the mark stream."""
+    """Outcomes as a chunk of the mark stream. Raises ChunkError as above."""
+    for outcome in outcomes:
+        _checked(outcome, _OUTCOME_SHAPE)
     return _pack(OUTCOMES, 0, outcomes)
 
 
@@ -66,14 +74,20 @@ def unpack_outcomes(chunk: bytes) -> list[OutcomeRecord]:
     return [OutcomeRecord._make(_checked(item, _OUTCOME_SHAPE)) for item in items]
 
 
-def _pack(kind: int, ref: int, items: Iterable[tuple[Any, ...]]) -> bytes:
-    packed: bytes = msgpack.packb([VERSION, kind, ref, list(items)], use_bin_type=True)
+def _pack(kind: int, ref: int, items: Sequence[tuple[Any, ...]]) -> bytes:
+    _checked([ref], "i")
+    try:
+        packed: bytes = msgpack.packb([VERSION, kind, ref, list(items)], use_bin_type=True)
+    except UnicodeEncodeError:
+        raise ChunkError("a text with a lone surrogate has no place in a chunk") from None
     return packed
 
 
 def _unpack(chunk: bytes, kind: int) -> tuple[int, list[Any]]:
     try:
-        top = msgpack.unpackb(chunk, use_list=True, strict_map_key=False)
+        top = msgpack.unpackb(
+            chunk, use_list=True, strict_map_key=False, object_pairs_hook=_refuse_map
+        )
     except ValueError as error:
         raise ChunkError(f"damaged chunk: {error}") from None
     if not isinstance(top, list) or not top:
@@ -86,12 +100,16 @@ def _unpack(chunk: bytes, kind: int) -> tuple[int, list[Any]]:
     return ref, items
 
 
-def _checked(item: Any, shape: str) -> list[Any]:
-    if not isinstance(item, list) or len(item) != len(shape):
+def _refuse_map(_: Any) -> NoReturn:
+    raise ValueError("a chunk holds no map")
+
+
+def _checked(item: Any, shape: str) -> Sequence[Any]:
+    if not isinstance(item, list | tuple) or len(item) != len(shape):
         raise ChunkError(f"damaged chunk: expected an array of {len(shape)}")
     for value, code in zip(item, shape, strict=True):
         if not _fits(value, code):
-            raise ChunkError(f"damaged chunk: unexpected {type(value).__name__}")
+            raise ChunkError(f"damaged chunk: unexpected {type(value).__name__} or its range")
     return item
 
 
@@ -104,4 +122,4 @@ def _fits(value: Any, code: str) -> bool:
         return isinstance(value, bytes)
     if code == "p":
         return value is None or isinstance(value, bytes)
-    return isinstance(value, list)
+    return isinstance(value, list | tuple)

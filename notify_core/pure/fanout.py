@@ -5,6 +5,7 @@ chunk of every subscription that matches.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 import msgpack
 
@@ -23,11 +24,11 @@ from notify_core.records import (
 )
 
 # What happens to what matches a subscription.
-QUEUE = 0  # into its queue
-HOLD = 1  # stored as pending: paused, or its queue is full
-DISCARD = 2  # recorded as dropped
+QUEUE: Final = 0  # into its queue
+HOLD: Final = 1  # stored as pending: paused, or its queue is full
+DISCARD: Final = 2  # recorded as dropped
 
-COLUMNS = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
+COLUMNS: Final = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
 _MEMO_MAX = 10_000
 
 
@@ -136,7 +137,7 @@ def _split_one(
             status, reason, due_ms = DROPPED, REASON_DISCARDED, 0
         elif 0 < record.expires_ms <= now_ms:
             status, reason, due_ms = DROPPED, REASON_EXPIRED, 0
-        elif mode == HOLD or due_ms > now_ms + horizon_ms:
+        elif mode == HOLD or (due_ms and due_ms > now_ms + horizon_ms):
             status = PENDING
         elif due_ms:
             delayed = _wrap(sub_id, [b"\x92\x00" + span])

@@ -1,14 +1,17 @@
 """Message ids: 63 bits, time-ordered, made by the app (pure twin of ids.pyx).
 
 `ms41 << 22 | worker8 << 14 | seq8 << 6 | random6`. The random low bits keep `id MOD n` even
-over shards at low rates, where a classic snowflake puts everything on one shard.
+over up to 64 shards at low rates, where a classic snowflake, whose sequence then stays at 0,
+puts everything on one shard.
 """
 
-EPOCH_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
-WORKERS_MAX = 256
+from typing import Final
+
+EPOCH_MS: Final = 1_704_067_200_000  # 2024-01-01T00:00:00Z
+WORKERS_MAX: Final = 256
 
 _MASK64 = (1 << 64) - 1
-_MS_MAX = (1 << 41) - 1
+_SLOT_MAX = (1 << 49) - 1
 
 
 class IdMaker:
@@ -25,28 +28,29 @@ class IdMaker:
             raise ValueError(f"worker must be 0..{WORKERS_MAX - 1}, not {worker}")
         self.worker = worker
         self._state = seed & _MASK64
-        self._ms = max(0, floor_ms - EPOCH_MS)
-        self._seq = 255 if floor_ms else -1
+        # A slot is `ms41 << 8 | seq8`: the last one given away, -1 before the first.
+        self._slot = max(-1, _slot(floor_ms) | 255)
 
     @property
     def last_ms(self) -> int:
         """The latest millisecond used so far (unix ms): ahead of the clock where it borrowed."""
-        return self._ms + EPOCH_MS
+        return (self._slot >> 8) + EPOCH_MS
 
     def make_many(self, now_ms: int, n: int) -> list[int]:
-        """N new ids at now_ms (unix ms), rising. ValueError where the 41 bits are used up."""
-        ms = now_ms - EPOCH_MS
-        if ms > self._ms:
-            self._ms, self._seq = ms, -1
-        ids = []
-        for _ in range(n):
-            self._seq += 1
-            if self._seq > 255:
-                self._ms, self._seq = self._ms + 1, 0
-            if self._ms > _MS_MAX:
-                raise ValueError("the clock is beyond the range of message ids (year 2093)")
-            ids.append(self._ms << 22 | self.worker << 14 | self._seq << 6 | self._random6())
-        return ids
+        """N new ids at now_ms (unix ms), rising.
+
+        Raises ValueError where the 41 bits of time are used up; then no id is lost by it.
+        """
+        first = max(self._slot + 1, _slot(now_ms))
+        if first + n - 1 > _SLOT_MAX:
+            raise ValueError("the clock is beyond the range of message ids (year 2093)")
+        if n <= 0:
+            return []
+        self._slot = first + n - 1
+        return [
+            (slot >> 8) << 22 | self.worker << 14 | (slot & 255) << 6 | self._random6()
+            for slot in range(first, first + n)
+        ]
 
     def _random6(self) -> int:
         # splitmix64, its top six bits: even enough for sharding, and the same in both twins.
@@ -65,3 +69,7 @@ def id_ms(message_id: int) -> int:
 def id_floor(ms: int) -> int:
     """The smallest id that can have been made at or after ms (unix ms)."""
     return max(0, ms - EPOCH_MS) << 22
+
+
+def _slot(ms: int) -> int:
+    return (ms - EPOCH_MS) << 8

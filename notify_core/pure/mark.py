@@ -1,6 +1,7 @@
 """Outcomes to bulk updates and per-minute counters (pure twin of mark.pyx)."""
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +9,9 @@ from numpy.typing import NDArray
 from notify_core.pure import chunk, sqltext
 from notify_core.records import DELIVERED, DROPPED, OutcomeRecord
 
-ATTEMPT_COLUMNS = "msg_id,sub_id,attempt,at_ms,latency_ms,code,error,response"
-RETRY_COLUMNS = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
-MINUTE_MS = 60_000
+ATTEMPT_COLUMNS: Final = "msg_id,sub_id,attempt,at_ms,latency_ms,code,error,response"
+RETRY_COLUMNS: Final = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
+MINUTE_MS: Final = 60_000
 
 
 class Marks:
@@ -33,22 +34,27 @@ class Marks:
         self.minutes: NDArray[np.int64] = np.zeros((0, 6), np.int64)
 
     def finals_sql(self, in_max: int) -> list[bytes]:
-        """Uniform bulk UPDATEs of receive_msg, at most in_max ids a statement."""
+        """Uniform bulk UPDATEs of receive_msg, at most in_max ids a statement.
+
+        Raises ValueError where in_max is below 1.
+        """
+        if in_max < 1:
+            raise ValueError("in_max must be at least 1")
         statements = []
         for sub_id, status, attempts, reason, updated_ms, msg_ids in self.finals:
-            for start in range(0, len(msg_ids), in_max):
-                statements.append(
-                    b"UPDATE receive_msg SET status=%d,attempts=%d,reason=%d,due_ms=0,"
-                    b"updated_ms=%d WHERE sub_id=%d AND msg_id IN (%s) AND status IN (0,1)"
-                    % (
-                        status,
-                        attempts,
-                        reason,
-                        updated_ms,
-                        sub_id,
-                        sqltext.int_list(msg_ids[start : start + in_max]),
-                    )
+            statements += [
+                b"UPDATE receive_msg SET status=%d,attempts=%d,reason=%d,due_ms=0,"
+                b"updated_ms=%d WHERE sub_id=%d AND msg_id IN (%s) AND status IN (0,1)"
+                % (
+                    status,
+                    attempts,
+                    reason,
+                    updated_ms,
+                    sub_id,
+                    sqltext.int_list(msg_ids[start : start + in_max]),
                 )
+                for start in range(0, len(msg_ids), in_max)
+            ]
         return statements
 
     def attempts_sql(self, rows_max: int, bytes_max: int) -> list[bytes]:
@@ -118,9 +124,7 @@ def _per_minute(counted: list[tuple[int, int, int, int, int, int]]) -> NDArray[n
         return np.zeros((0, 6), np.int64)
     rows = np.array(counted, np.int64)
     rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
-    starts = np.flatnonzero(
-        np.concatenate(([True], np.any(rows[1:, :2] != rows[:-1, :2], axis=1)))
-    )
+    starts = np.flatnonzero(np.concatenate(([True], np.any(rows[1:, :2] != rows[:-1, :2], axis=1))))
     summed = np.add.reduceat(rows, starts, axis=0)
     summed[:, :2] = rows[starts, :2]
     return summed

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -10,23 +11,30 @@ from notify_core.errors import BodyError
 from notify_core.pure import chunk, sqltext
 from notify_core.records import MessageRecord
 
-COLUMNS = (
+COLUMNS: Final = (
     "id,biz_id,type,content_type,headers,dkey,ordering_key,deliver_ms,expires_ms,payload"
 )
-TYPE_CHARS_MAX = 128
-KEY_BYTES_MAX = 128
-HEADERS_MAX = 32
+TYPE_CHARS_MAX: Final = 128
+CONTENT_TYPE_CHARS_MAX: Final = 128
+KEY_BYTES_MAX: Final = 128
+HEADERS_MAX: Final = 32
+
+_ID_MAX = (1 << 63) - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _TYPE = re.compile(r"[A-Za-z0-9_.:/-]+", re.ASCII)
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+", re.ASCII)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?", re.ASCII)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# What Notify sets itself, and what would change how HTTP/1.1 reads the request.
 _RESERVED = frozenset(
-    "connection content-length expect host keep-alive te trailer transfer-encoding upgrade".split()
-)
+    {
+        "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer",
+        "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
 _RESERVED_PREFIXES = ("webhook-", "notify-", "proxy-")
 _headers_json = msgspec.json.Encoder()
 
@@ -34,7 +42,8 @@ _headers_json = msgspec.json.Encoder()
 class Batch:
     """Messages as columns: lists of equal length, one entry a message.
 
-    Fields as in MessageRecord, and keys ("" for none). ids and biz_ids are set by `stamp`.
+    Fields as in MessageRecord, and keys ("" for none). ids and biz_ids are empty until `stamp`
+    sets them; what goes to the database or into a chunk must be stamped.
     """
 
     def __init__(self) -> None:
@@ -53,30 +62,43 @@ class Batch:
         return len(self.types)
 
     def stamp(self, biz_id: int, ids: list[int]) -> None:
-        """Give every message its producer and id. ValueError where the lengths differ."""
+        """Give every message its producer and id.
+
+        Raises ValueError where the lengths differ or a number is not one of 63 bits.
+        """
         if len(ids) != len(self):
             raise ValueError("one id for each message")
+        if not all(0 <= number <= _ID_MAX for number in (biz_id, *ids)):
+            raise ValueError("ids are integers of 63 bits")
         self.ids = list(ids)
         self.biz_ids = [biz_id] * len(ids)
 
     def extend(self, other: "Batch") -> None:
-        """Append the messages of another batch (both stamped)."""
+        """Append the messages of another batch. ValueError where only one is stamped."""
+        if len(self) and len(other) and bool(self.ids) != bool(other.ids):
+            raise ValueError("a stamped batch and one that is not do not mix")
         for mine, others in zip(self._columns(), other._columns(), strict=True):
             mine.extend(others)
 
     def take(self, positions: list[int]) -> "Batch":
-        """A new batch of the messages at these positions, in this order."""
+        """A new batch of the messages at these positions, in this order. Raises IndexError."""
         taken = Batch()
         for mine, column in zip(taken._columns(), self._columns(), strict=True):
-            mine.extend([column[position] for position in positions])
+            if column or column is self.types:
+                mine.extend([column[position] for position in positions])
         return taken
 
     def rows(self) -> list[tuple[int | str | bytes, ...]]:
-        """One tuple a message, in the order of COLUMNS."""
+        """One tuple a message, in the order of COLUMNS. ValueError unless stamped."""
+        self._check_stamped()
         return list(zip(*self._columns(), strict=True))
 
     def records(self, inline_bytes_max: int) -> list[MessageRecord]:
-        """The messages as records; a payload above inline_bytes_max becomes None."""
+        """The messages as records; a payload above inline_bytes_max becomes None.
+
+        Raises ValueError unless stamped.
+        """
+        self._check_stamped()
         return [
             MessageRecord(
                 id_, biz, type_, content, headers, order, deliver, expires,
@@ -87,14 +109,24 @@ class Batch:
         ]  # fmt: skip
 
     def chunk(self, config_version: int, inline_bytes_max: int) -> bytes:
-        """The messages as an ingest chunk; a payload above inline_bytes_max stays behind."""
+        """The messages as an ingest chunk; a payload above inline_bytes_max stays behind.
+
+        Raises ValueError unless stamped.
+        """
         return chunk.pack_messages(config_version, self.records(inline_bytes_max))
 
     def insert_sql(self, ignore: bool, rows_max: int, bytes_max: int) -> list[bytes]:
-        """Multi-row INSERTs into biz_msg (INSERT IGNORE for a retry), within both limits."""
+        """Multi-row INSERTs into biz_msg (INSERT IGNORE for a retry), within both limits.
+
+        The limits are those of `sqltext.insert`. Raises ValueError unless stamped.
+        """
         verb = b"INSERT IGNORE INTO" if ignore else b"INSERT INTO"
         head = b"%s biz_msg (%s) VALUES " % (verb, COLUMNS.encode())
         return sqltext.insert(head, self.rows(), b"", rows_max, bytes_max, False)
+
+    def _check_stamped(self) -> None:
+        if len(self.ids) != len(self):
+            raise ValueError("the batch is not stamped: its messages have no ids yet")
 
     def _columns(self) -> tuple[list, ...]:  # type: ignore[type-arg]
         return (
@@ -114,7 +146,9 @@ def parse(body: bytes, content_type: str, limits: Limits) -> Batch:
     if not items:
         raise BodyError("malformed", "the batch is empty")
     if len(items) > limits.items_max:
-        raise BodyError("limit", f"a batch holds at most {limits.items_max} messages")
+        raise BodyError(
+            "limit", f"a batch holds at most {limits.items_max} messages, not {len(items)}"
+        )
     batch = Batch()
     packed = content_type == "application/msgpack"
     for index, item in enumerate(items):
@@ -162,7 +196,7 @@ def _payload(raw: bytes, packed: bool, limits: Limits) -> tuple[bytes, str]:
             "item", f"the payload has {len(raw)} bytes, the limit is {limits.payload_bytes_max}"
         )
     if content_type == JSON and _depth(raw, limits.depth_max) > limits.depth_max:
-        raise BodyError("item", f"the payload is nested deeper than {limits.depth_max}")
+        raise BodyError("item", f"the payload is nested deeper than {limits.depth_max} levels")
     return raw, content_type
 
 
@@ -206,21 +240,29 @@ def _headers(given: dict[str, str], content_type: str, limits: Limits) -> tuple[
     headers: dict[str, str] = {}
     seen: set[str] = set()
     for given_name, value in given.items():
+        if not _TOKEN.fullmatch(given_name):
+            raise BodyError("item", f'"{given_name[:64]}" is not the name of a header')
         name = given_name.lower()
-        size += len(name) + len(value)
-        if not _TOKEN.fullmatch(name):
-            raise BodyError("item", "a header name must be an HTTP token")
         if not _VALUE.fullmatch(value):
-            raise BodyError("item", f"the value of header {name} must be printable ASCII")
+            raise BodyError(
+                "item",
+                f"the value of header {name[:64]} must be printable ASCII, not empty and without "
+                "spaces around it",
+            )
         if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
-            raise BodyError("item", f"header {name} is set by Notify or by HTTP itself")
+            raise BodyError("item", f"header {name[:64]} is set by Notify or by HTTP itself")
         if name in seen:
-            raise BodyError("item", f"header {name} appears twice")
+            raise BodyError("item", f"header {name[:64]} appears twice")
         seen.add(name)
+        size += len(name) + len(value)
         if name == "content-type":
             content_type = value
         else:
             headers[name] = value
     if size > limits.headers_bytes_max:
-        raise BodyError("item", f"headers have at most {limits.headers_bytes_max} bytes")
+        raise BodyError(
+            "item", f"the headers have {size} bytes, the limit is {limits.headers_bytes_max}"
+        )
+    if len(content_type) > CONTENT_TYPE_CHARS_MAX:
+        raise BodyError("item", f"content-type has at most {CONTENT_TYPE_CHARS_MAX} characters")
     return (_headers_json.encode(headers) if headers else b""), content_type

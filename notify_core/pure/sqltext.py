@@ -4,15 +4,13 @@ Backslash escapes are assumed: a connection under NO_BACKSLASH_ESCAPES must be r
 owner. Bytes carry the `_binary` introducer, so that no character set conversion touches them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from notify_core.errors import SqlTextError
 
-Value = int | str | bytes
+Value: TypeAlias = int | str | bytes
 
-_ESCAPES = str.maketrans(
-    {"\0": "\\0", "\n": "\\n", "\r": "\\r", "\x1a": "\\Z", "'": "\\'", '"': '\\"', "\\": "\\\\"}
-)
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
 
 
@@ -27,18 +25,17 @@ def literal(value: Value) -> bytes:
         return b"%d" % value
     if type(value) is str:
         try:
-            return b"'" + value.translate(_ESCAPES).encode() + b"'"
+            return b"'" + _escaped(value.encode()) + b"'"
         except UnicodeEncodeError:
             raise SqlTextError("a text with a lone surrogate has no literal") from None
     if type(value) is bytes:
-        text = value.decode("latin-1").translate(_ESCAPES).encode("latin-1")
-        return b"_binary'" + text + b"'"
+        return b"_binary'" + _escaped(value) + b"'"
     raise SqlTextError(f"{type(value).__name__} has no literal")
 
 
 def insert(
     head: bytes,
-    rows: Sequence[tuple[Value, ...]],
+    rows: Iterable[Sequence[Value]],
     tail: bytes,
     rows_max: int,
     bytes_max: int,
@@ -46,28 +43,51 @@ def insert(
 ) -> list[bytes]:
     """Rows as one or several statements `head (…),(…) tail`, each within both limits.
 
-    head: `INSERT INTO t (a,b) VALUES `. group: rows whose first value is equal stay in one
-    statement (a message's fan-out is never split), even beyond a limit; a row larger than
-    bytes_max goes alone. No rows give no statement. Raises SqlTextError.
+    head: `INSERT INTO t (a,b) VALUES `. bytes_max counts the whole statement, head and tail
+    too. group: rows whose first value is equal stay in one statement (a message's fan-out is
+    never split), even beyond a limit; a row too large for bytes_max goes alone. No rows give
+    no statement. Raises SqlTextError.
     """
     statements: list[bytes] = []
     values: list[bytes] = []
-    size = 0
+    around = len(head) + len(tail)
+    size = around
     previous: Value | None = None
     for row in rows:
         text = b"(" + b",".join([literal(value) for value in row]) + b")"
-        full = len(values) >= rows_max or size + len(text) + 1 > bytes_max
+        full = len(values) >= rows_max or size + len(text) > bytes_max
         if values and full and not (group and row[0] == previous):
             statements.append(head + b",".join(values) + tail)
-            values, size = [], 0
+            values, size = [], around
         values.append(text)
-        size += len(text) + 1
+        size += len(text) + 1  # the comma before the next row
         previous = row[0]
     if values:
         statements.append(head + b",".join(values) + tail)
     return statements
 
 
-def int_list(values: Sequence[int]) -> bytes:
-    """Integers as `1,2,3`, for an IN list."""
-    return b",".join([b"%d" % value for value in values])
+def int_list(values: Iterable[int]) -> bytes:
+    """Integers as `1,2,3`, for an IN list (which must not be empty).
+
+    Raises SqlTextError for anything but signed 64-bit ints.
+    """
+    texts = []
+    for value in values:
+        if type(value) is not int:
+            raise SqlTextError(f"{type(value).__name__} is not an integer")
+        texts.append(literal(value))
+    return b",".join(texts)
+
+
+def _escaped(text: bytes) -> bytes:
+    # UTF-8 needs no decoding: none of these bytes is ever part of a longer character.
+    return (
+        text.replace(b"\\", b"\\\\")
+        .replace(b"\0", b"\\0")
+        .replace(b"\n", b"\\n")
+        .replace(b"\r", b"\\r")
+        .replace(b"\x1a", b"\\Z")
+        .replace(b"'", b"\\'")
+        .replace(b'"', b'\\"')
+    )

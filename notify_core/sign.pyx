@@ -1,0 +1,199 @@
+"""Standard Webhooks 1.0.0 signatures and the request head."""
+
+import base64
+import binascii
+import hashlib
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport int64_t
+
+from notify_core.buffer cimport Buffer
+
+from notify_core.errors import SecretError
+
+PREFIX = "whsec_"
+_BLOCK = 64
+_INNER = bytes([b ^ 0x36 for b in range(256)])
+_OUTER = bytes([b ^ 0x5C for b in range(256)])
+
+cdef const char *_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+# The texts between the values of a request head, in wire order.
+cdef bytes _TYPE = b"content-type: "
+cdef bytes _LENGTH = b"\r\ncontent-length: "
+cdef bytes _ID = b"\r\nwebhook-id: "
+cdef bytes _TIMESTAMP = b"\r\nwebhook-timestamp: "
+cdef bytes _SIGNATURE = b"\r\nwebhook-signature: "
+cdef bytes _EVENT = b"\r\nnotify-event-type: "
+cdef bytes _SUBSCRIPTION = b"\r\nnotify-subscription: "
+cdef bytes _ATTEMPT = b"\r\nnotify-attempt: "
+cdef bytes _CRLF = b"\r\n"
+
+
+def decode_secret(text):
+    """The key bytes of a `whsec_` secret (Standard Webhooks 1.0.0, symmetric keys).
+
+    Raises SecretError unless it is `whsec_` and the base64 of 24 to 64 bytes.
+    """
+    if not text.startswith(PREFIX):
+        raise SecretError(f"a signing secret starts with {PREFIX}")
+    try:
+        key = base64.b64decode(text[len(PREFIX):].encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise SecretError(f"what follows {PREFIX} must be base64") from None
+    _check_size(key)
+    return key
+
+
+def encode_secret(key):
+    """The `whsec_` text of key bytes. Raises SecretError unless they are 24 to 64."""
+    _check_size(key)
+    return PREFIX + base64.b64encode(key).decode("ascii")
+
+
+@cython.final
+cdef class Signer:
+    """Signs with one or several keys (several while a secret rotates).
+
+    The padded HMAC states are computed once; a signature then costs two hash copies.
+    Raises SecretError where there is no key: nothing leaves unsigned by accident.
+    """
+
+    # For each key the bound copy() of its inner and of its outer state, in turn.
+    cdef list _copies
+
+    def __cinit__(self):
+        self._copies = []
+
+    def __init__(self, keys):
+        if not keys:
+            raise SecretError("a signer needs at least one key")
+        copies = []
+        for key in keys:
+            padded = key.ljust(_BLOCK, b"\0")
+            if len(padded) > _BLOCK:
+                padded = hashlib.sha256(key).digest().ljust(_BLOCK, b"\0")
+            copies.append(hashlib.sha256(padded.translate(_INNER)).copy)
+            copies.append(hashlib.sha256(padded.translate(_OUTER)).copy)
+        self._copies = copies
+
+    def signature(self, str message_id not None, timestamp_s, bytes body not None):
+        """The `webhook-signature` value: one `v1,<base64>` a key, space-separated.
+
+        Each is the HMAC-SHA256 of `{message_id}.{timestamp_s}.{body}` (Standard Webhooks 1.0.0).
+        """
+        cdef Buffer out = Buffer()
+        self._sign(out, f"{message_id}.{timestamp_s}.".encode(), body)
+        return out.take().decode("ascii")
+
+    cdef int _sign(self, Buffer out, bytes head, bytes body) except -1:
+        cdef Py_ssize_t i
+        cdef bytes digest
+        for i in range(0, len(self._copies), 2):
+            inner = self._copies[i]()
+            inner.update(head)
+            inner.update(body)
+            outer = self._copies[i + 1]()
+            outer.update(inner.digest())
+            digest = outer.digest()
+            if i:
+                out.put_byte(c' ')
+            out.put(b"v1,", 3)
+            _put_base64(out, digest)
+        return 0
+
+
+def request_head(
+    bytes prefix not None,
+    Signer signer not None,
+    int64_t message_id,
+    int64_t timestamp_s,
+    str event_type not None,
+    str content_type not None,
+    int64_t sub_id,
+    int64_t attempt,
+    bytes extra not None,
+    bytes body not None,
+):
+    r"""The whole HTTP/1.1 request head of one delivery, blank line included.
+
+    prefix: request line and the endpoint's fixed header lines, each ended by CRLF.
+    content_type: "" stands for application/json, as in a MessageRecord.
+    extra: the message's own header lines, each ended by CRLF, or b"".
+    Nothing is looked for in the texts: whoever accepted them kept CR and LF out. Raises
+    UnicodeEncodeError where event_type or content_type is not ASCII.
+    """
+    cdef Buffer out = Buffer()
+    cdef bytes signed
+    # The signed text's start goes through the same buffer first, and leaves it empty again.
+    out.put_decimal(message_id)
+    out.put_byte(c'.')
+    out.put_decimal(timestamp_s)
+    out.put_byte(c'.')
+    signed = out.take()
+    _put_bytes(out, prefix)
+    _put_bytes(out, _TYPE)
+    _put_ascii(out, content_type or "application/json")
+    _put_bytes(out, _LENGTH)
+    out.put_decimal(PyBytes_GET_SIZE(body))
+    _put_bytes(out, _ID)
+    out.put_decimal(message_id)
+    _put_bytes(out, _TIMESTAMP)
+    out.put_decimal(timestamp_s)
+    _put_bytes(out, _SIGNATURE)
+    signer._sign(out, signed, body)
+    _put_bytes(out, _EVENT)
+    _put_ascii(out, event_type)
+    _put_bytes(out, _SUBSCRIPTION)
+    out.put_decimal(sub_id)
+    _put_bytes(out, _ATTEMPT)
+    out.put_decimal(attempt)
+    _put_bytes(out, _CRLF)
+    _put_bytes(out, extra)
+    _put_bytes(out, _CRLF)
+    return out.take()
+
+
+cdef inline int _put_bytes(Buffer out, bytes text) except -1:
+    return out.put(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
+cdef int _put_ascii(Buffer out, str text) except -1:
+    cdef Py_ssize_t size = 0
+    cdef const char *data = PyUnicode_AsUTF8AndSize(text, &size)
+    if size != len(text):  # more bytes than characters: some are not ASCII
+        text.encode("ascii")
+    return out.put(data, size)
+
+
+cdef int _put_base64(Buffer out, bytes digest) except -1:
+    # 32 bytes are ten groups of three and a rest of two: 43 letters and one `=`.
+    cdef const unsigned char *at = <const unsigned char *> PyBytes_AS_STRING(digest)
+    cdef char *to
+    cdef unsigned int group
+    if PyBytes_GET_SIZE(digest) != 32:
+        raise AssertionError("a SHA-256 digest has 32 bytes")
+    out.reserve(44)
+    to = out.data + out.size
+    for _ in range(10):
+        group = at[0] << 16 | at[1] << 8 | at[2]
+        to[0] = _BASE64[group >> 18]
+        to[1] = _BASE64[group >> 12 & 63]
+        to[2] = _BASE64[group >> 6 & 63]
+        to[3] = _BASE64[group & 63]
+        at += 3
+        to += 4
+    group = at[0] << 16 | at[1] << 8
+    to[0] = _BASE64[group >> 18]
+    to[1] = _BASE64[group >> 12 & 63]
+    to[2] = _BASE64[group >> 6 & 63]
+    to[3] = c'='
+    out.size += 44
+    return 0
+
+
+cdef int _check_size(key) except -1:
+    if not 24 <= len(key) <= 64:
+        raise SecretError(f"a signing secret holds 24 to 64 bytes, this one {len(key)}")
+    return 0
