@@ -18,6 +18,8 @@ class Split:
     @property
     def messages(self) -> int: ...
     @property
+    def config_version(self) -> int: ...
+    @property
     def rows(self) -> list[tuple[int, int, int, int, int, int, int]]: ...
     @property
     def queued(self) -> list[tuple[int, int, bytes]]: ...
@@ -31,7 +33,7 @@ def split(
     modes: Mapping[int, int],
     now_ms: int,
     horizon_ms: int,
-    skip: Collection[int],
+    skip: Collection[tuple[int, int]],
     chunk_rows_max: int,
     chunk_bytes_max: int,
 ) -> Split: ...

@@ -89,11 +89,12 @@ cdef class Table:
 cdef class Split:
     """What a fan-out made.
 
-    messages: how many were split. rows: tuples in the order of COLUMNS, a message's rows
+    messages: how many were split. config_version: the highest that a chunk carried. rows: tuples in the order of COLUMNS, a message's rows
     together. queued: (sub_id, count, chunk). delayed: (sub_id, due_ms, chunk of one).
     """
 
     cdef readonly Py_ssize_t messages
+    cdef readonly int64_t config_version
     cdef readonly list queued
     cdef readonly list delayed
     cdef Buffer _rows
@@ -102,6 +103,7 @@ cdef class Split:
 
     def __cinit__(self):
         self.messages = 0
+        self.config_version = 0
         self.queued = []
         self.delayed = []
         self._rows = Buffer()
@@ -152,6 +154,7 @@ cdef class _Splitter:
 
     cdef Table table
     cdef object modes
+    cdef object skip  # None where nothing is left out: the usual case
     cdef int64_t now_ms
     cdef int64_t horizon_ms
     cdef Split result
@@ -163,9 +166,10 @@ cdef class _Splitter:
     cdef Span last_type
     cdef Py_ssize_t last_route
 
-    def __cinit__(self, Table table not None, modes, int64_t now_ms, horizon_ms):
+    def __cinit__(self, Table table not None, modes, int64_t now_ms, horizon_ms, skip):
         self.table = table
         self.modes = modes
+        self.skip = skip if len(skip) else None
         self.now_ms = now_ms
         self.horizon_ms = max(-1, min(horizon_ms, INT64_MAX))
         self.result = Split()
@@ -176,30 +180,35 @@ cdef class _Splitter:
         self.route_of = {}
         self.last_route = -1
 
-    cdef int split_chunk(self, bytes chunk, object skip) except -1:
+    cdef int split_chunk(self, bytes chunk) except -1:
         cdef Reader reader
         cdef Message message
         cdef Span span
-        cdef Py_ssize_t count = read_open(&reader, chunk, KIND_MESSAGES, NULL)
+        cdef int64_t config_version
+        cdef Py_ssize_t count = read_open(&reader, chunk, KIND_MESSAGES, &config_version)
+        self.result.config_version = max(self.result.config_version, config_version)
+        self.result.messages += count
         for _ in range(count):
             span.data = <const char *> reader.at
             read_message(&reader, &message)
             span.size = <const char *> reader.at - span.data
-            if skip is None or message.id not in skip:
-                self.result.messages += 1
-                self.split_one(&message, &span)
+            self.split_one(&message, &span)
         return read_close(&reader)
 
     cdef int split_one(self, const Message *message, const Span *span) except -1:
         cdef Py_ssize_t at = self.route(message)
         cdef Py_ssize_t count = (<Py_ssize_t *> self.routes.data)[at]
         cdef Py_ssize_t i, lane_at
-        if count == 0:
+        if count == 0 and not self.skips(message.id, _UNMATCHED_SUB):
             self.add_row(message.id, _UNMATCHED_SUB, _DROPPED, _REASON_UNMATCHED, 0)
         for i in range(count):
             lane_at = (<Py_ssize_t *> self.routes.data)[at + 1 + i]
-            self.deliver(message, span, lane_at)
+            if not self.skips(message.id, self.lanes.lane(lane_at).sub_id):
+                self.deliver(message, span, lane_at)
         return 0
+
+    cdef bint skips(self, int64_t msg_id, int64_t sub_id) except -1:
+        return self.skip is not None and (msg_id, sub_id) in self.skip
 
     cdef int deliver(
         self, const Message *message, const Span *span, Py_ssize_t lane_at
@@ -298,16 +307,15 @@ def split(table, ingest, modes, now_ms, horizon_ms, skip, chunk_rows_max, chunk_
 
     modes: subscription id to QUEUE, HOLD or DISCARD; QUEUE where absent. horizon_ms: a
     deliver time further off is left pending in the database instead of the delay set.
-    skip: message ids to leave out, split earlier. A queue chunk holds at most chunk_rows_max
+    skip: (message id, subscription id) to leave out, done earlier. A queue chunk holds at most chunk_rows_max
     deliveries and, from its second on, at most chunk_bytes_max bytes of items.
     Raises ChunkError; then nothing was split.
     """
     # The spans of the splitter point into these chunks: they must live as long as it does.
     cdef list chunks = list(ingest)
-    cdef _Splitter splitter = _Splitter(table, modes, now_ms, horizon_ms)
-    left_out = skip if len(skip) else None
+    cdef _Splitter splitter = _Splitter(table, modes, now_ms, horizon_ms, skip)
     for chunk in chunks:
-        splitter.split_chunk(<bytes?> chunk, left_out)
+        splitter.split_chunk(<bytes?> chunk)
     splitter.result.queued = splitter.lanes.pack(
         max(0, min(chunk_rows_max, 1 << 62)), max(0, min(chunk_bytes_max, 1 << 62))
     )

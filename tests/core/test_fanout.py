@@ -147,12 +147,27 @@ def test_an_expired_message_is_dropped_and_a_held_one_keeps_its_time(fanout):
 
 
 @both
-def test_skipped_messages_are_left_out(fanout):
-    messages = [MESSAGE._replace(id=number) for number in range(1, 6)]
-    for skip in ({2, 4}, [2, 4], frozenset({2, 4})):
-        result = split(fanout, messages, skip=skip)
-        assert result.messages == 3
-        assert [row[0] for row in result.rows] == [1, 3, 5]
+def test_skipped_deliveries_are_left_out(fanout):
+    messages = [MESSAGE._replace(id=number) for number in (1, 2)]
+    subscriptions = [(5, 12, []), (6, 12, [])]
+    for skip in ({(1, 5), (2, 6)}, [(1, 5), (2, 6)], {(1, 5): None, (2, 6): None}):
+        result = split(fanout, messages, subscriptions, skip=skip)
+        assert result.messages == 2
+        assert [row[:2] for row in result.rows] == [(1, 6), (2, 5)]
+        assert [(sub_id, count) for sub_id, count, _ in result.queued] == [(6, 1), (5, 1)]
+
+
+@both
+def test_that_nobody_matched_is_said_once(fanout):
+    assert split(fanout, [MESSAGE], []).rows[0][1] == UNMATCHED_SUB
+    assert split(fanout, [MESSAGE], [], skip={(MESSAGE.id, UNMATCHED_SUB)}).rows == []
+
+
+@both
+def test_the_latest_config_version_is_told(fanout):
+    ingest = [chunk.pack_messages(version, [MESSAGE]) for version in (3, 9, 4)]
+    result = fanout.split(fanout.Table(ALL), ingest, {}, NOW_MS, 0, (), 10, 1 << 20)
+    assert result.config_version == 9
 
 
 @both
@@ -254,7 +269,7 @@ subscriptions = st.lists(
 @given(
     st.lists(messages, max_size=12), subscriptions,
     st.dictionaries(st.integers(1, 300), st.integers(0, 3), max_size=9),
-    st.sets(st.integers(0, 6)), st.integers(-1, 5), st.integers(-1, 200),
+    st.sets(st.tuples(st.integers(0, 6), st.integers(0, 9))), st.integers(-1, 5), st.integers(-1, 200),
     st.sampled_from([0, 1, NOW_MS]), st.sampled_from([-1, 0, HOUR_MS, INT_MAX, 1 << 70]),
 )  # fmt: skip
 def test_twins_split_alike(records, subs, modes, skip, rows_max, bytes_max, now_ms, horizon_ms):
@@ -262,7 +277,7 @@ def test_twins_split_alike(records, subs, modes, skip, rows_max, bytes_max, now_
         split(fanout, records, subs, modes, skip, rows_max, bytes_max, now_ms, horizon_ms)
         for fanout in (core, pure)
     )
-    for name in ("messages", "rows", "queued", "delayed"):
+    for name in ("messages", "config_version", "rows", "queued", "delayed"):
         assert getattr(first, name) == getattr(second, name)
     assert first.insert_sql(rows_max, bytes_max) == second.insert_sql(rows_max, bytes_max)
     assert first.insert_sql(1 << 80, 1 << 80) == second.insert_sql(1 << 80, 1 << 80)
