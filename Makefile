@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Some tools start others by name.
+export PATH := $(abspath $(BIN)):$(PATH)
 CORE := $(wildcard notify_core/*.pyx notify_core/*.pxd) setup.py pyproject.toml
 WHEEL_SITE := build/wheel-site
 CORE_MODULES := $(patsubst notify_core/%.pyi,notify_core.%,$(wildcard notify_core/*.pyi))

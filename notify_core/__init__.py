@@ -11,7 +11,13 @@ import os
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from notify_core import chunk, fanout, ids, mark, receive, sign, sqltext
+    import notify_core.chunk as chunk
+    import notify_core.fanout as fanout
+    import notify_core.ids as ids
+    import notify_core.mark as mark
+    import notify_core.receive as receive
+    import notify_core.sign as sign
+    import notify_core.sqltext as sqltext
 
     ACCELERATED: Final[bool] = True
 elif os.environ.get("NOTIFY_PURE") == "1":

@@ -89,8 +89,9 @@ cdef class Table:
 cdef class Split:
     """What a fan-out made.
 
-    messages: how many were split. config_version: the highest that a chunk carried. rows: tuples in the order of COLUMNS, a message's rows
-    together. queued: (sub_id, count, chunk). delayed: (sub_id, due_ms, chunk of one).
+    messages: how many were split. config_version: the highest that a chunk carried.
+    rows: tuples in the order of COLUMNS, a message's rows together.
+    queued: (sub_id, count, chunk). delayed: (sub_id, due_ms, chunk of one).
     """
 
     cdef readonly Py_ssize_t messages
@@ -307,8 +308,8 @@ def split(table, ingest, modes, now_ms, horizon_ms, skip, chunk_rows_max, chunk_
 
     modes: subscription id to QUEUE, HOLD or DISCARD; QUEUE where absent. horizon_ms: a
     deliver time further off is left pending in the database instead of the delay set.
-    skip: (message id, subscription id) to leave out, done earlier. A queue chunk holds at most chunk_rows_max
-    deliveries and, from its second on, at most chunk_bytes_max bytes of items.
+    skip: (message id, subscription id) to leave out, done earlier. A queue chunk holds at
+    most chunk_rows_max deliveries and, from its second on, chunk_bytes_max bytes of items.
     Raises ChunkError; then nothing was split.
     """
     # The spans of the splitter point into these chunks: they must live as long as it does.

@@ -35,7 +35,7 @@ _JSON_LINE: Final = b"content-type: application/json\r\n"
 _KNOWN_TYPES: Final = {name.encode(): name for name in CONTENT_TYPES}
 
 
-class ClientGone(Exception):  # noqa: N818 - not an error of ours
+class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
 
 

@@ -40,7 +40,7 @@ class Problem(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     reasons: list[str] | None = None
 
 
-class Refused(Exception):  # noqa: N818 - reads as the HTTP condition it is
+class Refused(Exception):
     """A request that HTTP itself refuses: `status` with a sentence, perhaps more headers."""
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -49,7 +49,7 @@ class Refused(Exception):  # noqa: N818 - reads as the HTTP condition it is
         self.headers = headers or {}
 
 
-class NotReady(Exception):  # noqa: N818 - reads as the HTTP condition it is
+class NotReady(Exception):
     """What this process needs for its work is missing; `reasons` says what."""
 
     def __init__(self, reasons: list[str]) -> None:

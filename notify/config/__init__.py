@@ -1,4 +1,4 @@
-"""Configuration: default.toml, then a file, then the environment, then flags; one checked object."""
+"""Configuration: default.toml < file < environment < flags, as one checked object."""
 
 from notify.config.load import load
 from notify.config.sections import (

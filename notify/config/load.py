@@ -126,9 +126,7 @@ def _check(config: Config, problems: list[str]) -> None:
             problems.append(f"sender.allow_cidrs: {error}; write networks as 10.0.0.0/8")
     try:
         check_retry(
-            Retry(
-                schedule_ms=config.sender.retry_schedule_ms, jitter=config.sender.retry_jitter
-            )
+            Retry(schedule_ms=config.sender.retry_schedule_ms, jitter=config.sender.retry_jitter)
         )
     except InvalidInput as error:
         problems.append(f"sender.retry_schedule_ms: {error}")

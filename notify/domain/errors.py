@@ -29,7 +29,7 @@ class ConfigError(NotifyError):
         self.problems = problems
 
 
-class InvalidInput(NotifyError):  # noqa: N818 - reads as the HTTP condition it becomes
+class InvalidInput(NotifyError):
     """The caller's input breaks a rule; nothing was changed."""
 
 
@@ -45,7 +45,7 @@ class Unauthorized(InvalidInput):
     """No key, or not one that allows this."""
 
 
-class Busy(NotifyError):  # noqa: N818 - reads as the HTTP condition it becomes
+class Busy(NotifyError):
     """A bound is reached; try again after retry_after_s seconds."""
 
     def __init__(self, text: str, retry_after_s: int) -> None:

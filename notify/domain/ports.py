@@ -42,7 +42,7 @@ class Random(Protocol):
         """0 <= x < 1."""
 
     def token_bytes(self, n: int) -> bytes:
-        """n bytes fit for keys and secrets."""
+        """So many bytes fit for keys and secrets."""
 
 
 # --- storage ------------------------------------------------------------------------------

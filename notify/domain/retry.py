@@ -10,7 +10,9 @@ ATTEMPTS_MAX: Final = 100
 DELAY_MS_MAX: Final = 7 * 24 * 3600 * 1000
 
 
-class Retry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Retry(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """A retry policy: a schedule, or exponential growth; one of the two.
 
     schedule_ms: the delay after each failed attempt; one more attempt than delays.
@@ -69,7 +71,9 @@ def check_retry(retry: Retry) -> Retry:
         or retry.max_ms is None
         or retry.attempts is None
     ):
-        raise InvalidInput("retry needs schedule_ms, or all of initial_ms, factor, max_ms, attempts")
+        raise InvalidInput(
+            "retry needs schedule_ms, or all of initial_ms, factor, max_ms, attempts"
+        )
     if not 0 <= retry.initial_ms <= retry.max_ms <= DELAY_MS_MAX:
         raise InvalidInput(f"retry needs 0 <= initial_ms <= max_ms <= {DELAY_MS_MAX}")
     if not 1 <= retry.factor <= 100:

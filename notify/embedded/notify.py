@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -14,8 +14,8 @@ from notify.api import consumers, producers, stats, subscriptions, traces
 from notify.api.routing import Call, Handler
 from notify.api.server import serve
 from notify.api.shapes import (
-    ConsumerShown,
     ConsumerNew,
+    ConsumerShown,
     MessageShown,
     ProducerCreated,
     ProducerNew,
@@ -82,7 +82,7 @@ class Notify:
             raise RuntimeError("Notify is not running: use `async with Notify(...)`")
         return self._services
 
-    async def __aenter__(self) -> "Notify":
+    async def __aenter__(self) -> Self:
         clock, random = SystemClock(), SystemRandom()
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.config.api.admin_token:
@@ -121,18 +121,22 @@ class Notify:
 
     async def add_producer(self, name: str) -> ProducerCreated:
         """A new producer, with its API key for calls over HTTP. Raises Conflict."""
-        return await self._call(producers.create, ProducerNew, {"name": name})
+        made: ProducerCreated = await self._call(producers.create, ProducerNew, {"name": name})
+        return made
 
     async def add_consumer(self, name: str, url: str, **options: Any) -> ConsumerShown:
         """A new consumer; options: secret, headers, timeout_ms. Raises InvalidInput."""
-        return await self._call(consumers.create, ConsumerNew, {"name": name, "url": url} | options)
+        body = {"name": name, "url": url} | options
+        made: ConsumerShown = await self._call(consumers.create, ConsumerNew, body)
+        return made
 
     async def subscribe(
         self, producer_id: int, consumer_id: int, **options: Any
     ) -> SubscriptionShown:
         """A new subscription; options: types, retry, concurrency_max. Raises InvalidInput."""
         body = {"producer_id": producer_id, "consumer_id": consumer_id} | options
-        return await self._call(subscriptions.create, SubscriptionNew, body)
+        made: SubscriptionShown = await self._call(subscriptions.create, SubscriptionNew, body)
+        return made
 
     async def send(
         self, producer_id: int, messages: dict[str, Any] | Sequence[dict[str, Any]]
@@ -172,7 +176,8 @@ class Notify:
         self._serving = asyncio.create_task(
             serve(services.app, self.config, bound.set_result, self._stop_serving)
         )
-        await asyncio.wait({self._serving, bound}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {self._serving, bound}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not bound.done():
             await self._serving  # raises why it could not be bound
         host = self.config.api.host

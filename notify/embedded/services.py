@@ -46,9 +46,7 @@ class Services:
         self.random = random
         self.registry = CollectorRegistry()
         self.directory = DirectoryCache(storage)
-        self.message_ids = MessageIds(
-            storage, clock, random, owner, config.runtime.worker_lease_ms
-        )
+        self.message_ids = MessageIds(storage, clock, random, owner, config.runtime.worker_lease_ms)
         self.app = make_app(
             storage=storage,
             queue=queue,

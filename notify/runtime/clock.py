@@ -26,5 +26,5 @@ class SystemRandom:
         return random.random()  # noqa: S311 - jitter needs no cryptography
 
     def token_bytes(self, n: int) -> bytes:
-        """n bytes fit for keys and secrets."""
+        """So many bytes fit for keys and secrets."""
         return secrets.token_bytes(n)

@@ -36,7 +36,7 @@ class Stopping:
         """Wait so long, or until it is set."""
         await self.cut_short(self._clock.sleep(seconds))
 
-    async def cut_short(self, waiting: Coroutine[Any, Any, None]) -> None:
+    async def cut_short(self, waiting: Coroutine[Any, Any, object]) -> None:
         """Await something that does nothing but wait; give it up when this is set."""
         tasks = (asyncio.ensure_future(waiting), asyncio.ensure_future(self._event.wait()))
         try:

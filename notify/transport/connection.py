@@ -27,7 +27,7 @@ _SIZES_THAT_MATTER = frozenset(map(len, (b"content-length", b"transfer-encoding"
 _TIMER_SLACK_S = 0.001
 
 
-class StaleConnection(Exception):  # noqa: N818 - a condition, not an error of the exchange
+class StaleConnection(Exception):
     """The peer closed a kept connection before it answered anything: a fresh one may be tried."""
 
 

@@ -65,8 +65,9 @@ class Table:
 class Split:
     """What a fan-out made.
 
-    messages: how many were split. config_version: the highest that a chunk carried. rows: tuples in the order of COLUMNS, a message's rows
-    together. queued: (sub_id, count, chunk). delayed: (sub_id, due_ms, chunk of one).
+    messages: how many were split. config_version: the highest that a chunk carried.
+    rows: tuples in the order of COLUMNS, a message's rows together.
+    queued: (sub_id, count, chunk). delayed: (sub_id, due_ms, chunk of one).
     """
 
     def __init__(self) -> None:
@@ -96,8 +97,8 @@ def split(
 
     modes: subscription id to QUEUE, HOLD or DISCARD; QUEUE where absent. horizon_ms: a
     deliver time further off is left pending in the database instead of the delay set.
-    skip: (message id, subscription id) to leave out, done earlier. A queue chunk holds at most chunk_rows_max
-    deliveries and, from its second on, at most chunk_bytes_max bytes of items.
+    skip: (message id, subscription id) to leave out, done earlier. A queue chunk holds at
+    most chunk_rows_max deliveries and, from its second on, chunk_bytes_max bytes of items.
     Raises ChunkError; then nothing was split.
     """
     result = Split()

@@ -269,7 +269,8 @@ subscriptions = st.lists(
 @given(
     st.lists(messages, max_size=12), subscriptions,
     st.dictionaries(st.integers(1, 300), st.integers(0, 3), max_size=9),
-    st.sets(st.tuples(st.integers(0, 6), st.integers(0, 9))), st.integers(-1, 5), st.integers(-1, 200),
+    st.sets(st.tuples(st.integers(0, 6), st.integers(0, 9))),
+    st.integers(-1, 5), st.integers(-1, 200),
     st.sampled_from([0, 1, NOW_MS]), st.sampled_from([-1, 0, HOUR_MS, INT_MAX, 1 << 70]),
 )  # fmt: skip
 def test_twins_split_alike(records, subs, modes, skip, rows_max, bytes_max, now_ms, horizon_ms):

@@ -225,5 +225,9 @@ class World:
     def duplicates(self) -> Counter[Key]:
         """How often a consumer that had answered 2xx got the same delivery again."""
         return Counter(
-            {key: len(times) - 1 for key, times in self.endpoints.received.items() if len(times) > 1}
+            {
+                key: len(times) - 1
+                for key, times in self.endpoints.received.items()
+                if len(times) > 1
+            }
         )
