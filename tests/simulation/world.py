@@ -1,7 +1,7 @@
 """A whole Notify under a simulated clock, with endpoints and faults made from one seed."""
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from notify.domain.retry import Retry
 from notify.embedded.services import Services
 from notify.queue.memory import MemoryQueue
 from notify.storage.sqlite import SqliteStorage
-from notify_core import receive
+from notify_core import ids, receive
 from notify_core.body import Limits
 from tests.simulation.faulty import FaultyQueue, FaultyStorage
 from tests.simulation.loop import SeededRandom, SimulatedClock
@@ -55,6 +55,8 @@ class SimulatedEndpoints:
         self._random = random
         self.failure_rate = 0.3
         self.received: dict[Key, list[int]] = defaultdict(list)
+        self.acknowledged: set[Key] = set()
+        self.repeated: dict[Key, int] = {}  # when a delivery came again after its 2xx
         self.ids_seen: dict[Key, set[str]] = defaultdict(set)
 
     async def post(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Answer:
@@ -69,11 +71,14 @@ class SimulatedEndpoints:
             return Answer(503, b"busy", self._random.choice(("", "2", "nonsense")))
         if draw < 0.9:
             return Answer(500, b"error", "")
+        if key in self.acknowledged:
+            self.repeated[key] = self._clock.now_ms()
         # Received, but in the last case the answer is lost on its way back.
         self.received[key].append(self._clock.now_ms())
         self.ids_seen[key].add(headers["webhook-id"])
         if draw < 1.0:
             raise TransportError("closed", "simulated: the answer was lost")
+        self.acknowledged.add(key)
         return Answer(200, b"", "")
 
     async def close(self) -> None:
@@ -105,8 +110,7 @@ class World:
         self.memory = MemoryQueue(self.clock)
         self.queue = FaultyQueue(self.memory, self.random, 0.0)
         self.accepted: dict[int, str] = {}
-        self.kills = 0
-        self.flushes = 0
+        self.crashes_ms: list[int] = []
 
     async def open(self) -> None:
         """A database with one producer and four subscriptions; services running."""
@@ -154,7 +158,7 @@ class World:
     async def kill(self) -> None:
         """The process dies; with it the queue in its memory."""
         assert self.services
-        self.kills += 1
+        self.crashes_ms.append(self.clock.now_ms())
         dying, self.services = self.services, None
         await dying.kill()
         self.memory = MemoryQueue(self.clock)
@@ -163,7 +167,7 @@ class World:
 
     def flush(self) -> None:
         """The queue loses everything under running services."""
-        self.flushes += 1
+        self.crashes_ms.append(self.clock.now_ms())
         self.memory.flush()
 
     def set_errors(self, on: bool) -> None:
@@ -222,12 +226,10 @@ class World:
         }
         return {(id_, sub) for id_, type_ in self.accepted.items() for sub in matching[type_]}
 
-    def duplicates(self) -> Counter[Key]:
-        """How often a consumer that had answered 2xx got the same delivery again."""
-        return Counter(
-            {
-                key: len(times) - 1
-                for key, times in self.endpoints.received.items()
-                if len(times) > 1
-            }
-        )
+    def unexplained_repeats(self) -> dict[Key, int]:
+        """Deliveries that came again after their 2xx though nothing crashed under way."""
+        return {
+            key: at_ms
+            for key, at_ms in self.endpoints.repeated.items()
+            if not any(ids.id_ms(key[0]) <= crash_ms <= at_ms for crash_ms in self.crashes_ms)
+        }
