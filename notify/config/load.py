@@ -16,8 +16,9 @@ from notify.domain.errors import ConfigError, InvalidInput
 from notify.domain.retry import Retry, check_retry
 
 ENV_PREFIX = "NOTIFY_"
-# Switches of the compiled core, read where it is imported and built: not options.
-_NOT_OPTIONS = {"NOTIFY_PURE", "NOTIFY_REQUIRE_EXT"}
+# Not options: switches of the compiled core, read where it is imported and built, and the socket
+# that systemd gives to services of Type=notify.
+_NOT_OPTIONS = {"NOTIFY_PURE", "NOTIFY_REQUIRE_EXT", "NOTIFY_SOCKET"}
 _MAY_BE_ZERO = {"port", "commit_wait_ms", "outcome_wait_ms"}
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 

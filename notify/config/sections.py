@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 _SECRET: dict[str, Any] = {"secret": True}
-_URL_PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
+# Up to the last @: whoever forgets to escape a password must not see its rest in the log.
+_URL_PASSWORD = re.compile(r"(?<=://)([^:/@]*:).*(?=@)")
 
 
 class _Masked:
@@ -19,7 +20,7 @@ class _Masked:
             if item.metadata.get("secret") and value:
                 value = "***"
             elif item.name == "url":
-                value = _URL_PASSWORD.sub("***", value)
+                value = _URL_PASSWORD.sub(r"\1***", value)
             shown[item.name] = repr(value)
         return shown
 
