@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from notify.domain.errors import NotifyError, QueueLost
+from notify.domain.errors import QueueLost
 from notify.domain.ports import Claim, Queue, Stream
 from notify.runtime.steps import Stopping
 from notify_core.errors import ChunkError
@@ -53,9 +53,10 @@ class ChunkWorker:
         try:
             await self._work_readable(self._held)
         except QueueLost:
-            self._held = []
+            # What these chunks carried is rebuilt; working on them too would double it.
+            self._held, self._taken_over = [], []
             raise
-        except NotifyError:
+        except Exception:
             # Part of the work may be done: the same doubt as after somebody else's crash.
             self._held = [claim._replace(redelivered=True) for claim in self._held]
             raise

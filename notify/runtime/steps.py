@@ -36,16 +36,16 @@ class Stopping:
         """Wait so long, or until it is set."""
         await self.cut_short(self._clock.sleep(seconds))
 
-    async def cut_short(self, waiting: Coroutine[Any, Any, object]) -> None:
-        """Await something that does nothing but wait; give it up when this is set."""
-        tasks = (asyncio.ensure_future(waiting), asyncio.ensure_future(self._event.wait()))
+    async def cut_short(self, *waiting: Coroutine[Any, Any, object]) -> None:
+        """Await the first of what does nothing but wait; give all up when this is set."""
+        tasks = [asyncio.ensure_future(one) for one in (*waiting, self._event.wait())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
-        if tasks[0] in done:
-            await tasks[0]
+        for task in done:
+            await task
 
 
 async def run_steps(
