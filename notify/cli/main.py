@@ -9,6 +9,7 @@ import click
 import notify
 import notify_core
 from notify.cli.demo.command import demo
+from notify.cli.listen import listen
 from notify.cli.up import up
 from notify.config import load
 from notify.config.describe import described
@@ -37,6 +38,7 @@ def show_config(file: Path | None) -> None:
 
 root.add_command(up)
 root.add_command(demo)
+root.add_command(listen)
 
 
 def main(args: list[str] | None = None) -> Any:

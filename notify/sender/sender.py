@@ -113,6 +113,7 @@ class Sender:
             raise
 
     async def _claim_or_wait(self) -> None:
+        version = self._directory.version
         streams = self._streams()
         next_due_ms = await self._queue.promote(streams, self._clock.now_ms())
         hungry = [
@@ -127,7 +128,11 @@ class Sender:
         timeout_s = IDLE_S
         if next_due_ms:
             timeout_s = min(IDLE_S, max(0.0, (next_due_ms - self._clock.now_ms()) / 1000))
-        await self._stopping.cut_short(self._queue.wait(streams, self._worker, timeout_s))
+        await self._stopping.cut_short(
+            self._queue.wait(streams, self._worker, timeout_s),
+            # A subscription may be new, or resumed: then there are more streams to wait for.
+            self._directory.wait_change(version),
+        )
 
     def _streams(self) -> list[Stream]:
         """The queues to read: all but those of paused subscriptions, deleted ones included."""
@@ -186,29 +191,46 @@ class Sender:
 
     async def _deliver(self, lane: Lane, job: Job) -> None:
         held, delivery = job
-        outcome = self._attempts.without_try(lane.sub_id, delivery)
-        if outcome is not None:
-            self._outcomes.decide(held, delivery, outcome)
+        if self._settled(lane, job):
             return
-        subscription = self._directory.live_subscriptions[lane.sub_id]
-        if self._stopping or subscription.status is SubscriptionStatus.PAUSED:
-            self._hand_back(lane.sub_id, [job, *lane.take_all()])
-            return
-        await self._admission.enter(lane.sub_id)
         try:
+            await self._admission.enter(lane.sub_id)
+        except BaseException:
+            self._hand_back(lane.sub_id, [job])
+            raise
+        try:
+            if self._settled(lane, job):
+                return  # the wait may have been long
             self.attempts_made += 1
+            subscription = self._directory.live_subscriptions[lane.sub_id]
             outcome = await self._attempts.attempt(subscription, delivery)
         except BaseException as error:
             # No verdict, so nothing may be lost: somebody tries it again.
             self._hand_back(lane.sub_id, [job])
-            if not isinstance(error, NotifyError):
+            if not isinstance(error, Exception):
                 raise
-            log.warning("subscription %d: %s; the delivery goes back", lane.sub_id, error)
+            if isinstance(error, NotifyError):
+                log.warning("subscription %d: %s; the delivery goes back", lane.sub_id, error)
+            else:
+                log.exception("subscription %d: a bug; the delivery goes back", lane.sub_id)
             await self._clock.sleep(TROUBLE_PAUSE_S)
             return
         finally:
             self._admission.leave(lane.sub_id)
         self._outcomes.decide(held, delivery, outcome)
+
+    def _settled(self, lane: Lane, job: Job) -> bool:
+        """Settle a job for which no request shall be made now; whether it was one."""
+        held, delivery = job
+        outcome = self._attempts.without_try(lane.sub_id, delivery)
+        if outcome is not None:
+            self._outcomes.decide(held, delivery, outcome)
+            return True
+        subscription = self._directory.live_subscriptions[lane.sub_id]
+        if self._stopping or subscription.status is SubscriptionStatus.PAUSED:
+            self._hand_back(lane.sub_id, [job, *lane.take_all()])
+            return True
+        return False
 
     def _hand_back(self, sub_id: int, jobs: list[Job]) -> None:
         by_held: dict[int, tuple[Held, list[DeliveryRecord]]] = {}

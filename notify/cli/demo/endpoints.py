@@ -7,25 +7,20 @@ answers what arrived, per subscription.
 
 import asyncio
 import base64
-import hmac
 import random
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 import uvicorn
 
+from notify.cli import receiver
 from notify_core import ids, sign
 
 FLAKY_SHARE: Final = 0.1
 SLOW_S: Final = 0.05
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Arrivals(msgspec.Struct):
@@ -47,34 +42,29 @@ class Endpoints:
         self._seen: set[tuple[str, str]] = set()
         self.arrivals: dict[str, Arrivals] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(
+        self, scope: dict[str, Any], receive: receiver.Receive, send: receiver.Send
+    ) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         if scope["path"] == "/report":
-            await _answer(send, 200, msgspec.json.encode(self.arrivals))
+            await receiver.answer(send, 200, msgspec.json.encode(self.arrivals))
             return
         _, behaviour, secret = scope["path"].split("/")
-        body = b""
-        while True:
-            part = await receive()
-            body += part.get("body", b"")
-            if not part.get("more_body"):
-                break
+        delivery = await receiver.read(scope, receive)
         if behaviour == "slow":
             await asyncio.sleep(SLOW_S)
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        await _answer(send, self._judge(behaviour, secret, headers, body), b"")
+        await receiver.answer(send, self._judge(behaviour, secret, delivery))
 
-    def _judge(self, behaviour: str, secret: str, headers: dict[str, str], body: bytes) -> int:
-        subscription = headers["notify-subscription"]
-        message_id = headers["webhook-id"]
+    def _judge(self, behaviour: str, secret: str, delivery: receiver.Received) -> int:
+        subscription = delivery.headers["notify-subscription"]
+        message_id = delivery.headers["webhook-id"]
         arrivals = self.arrivals.setdefault(subscription, Arrivals())
         signer = self._signers.get(secret)
         if signer is None:
             signer = self._signers[secret] = sign.Signer([base64.urlsafe_b64decode(secret)])
-        expected = signer.signature(message_id, int(headers["webhook-timestamp"]), body)
-        if not hmac.compare_digest(expected, headers["webhook-signature"]):
+        if not delivery.is_signed(signer):
             arrivals.bad_signatures += 1
             return 401
         if behaviour == "flaky" and self._random.random() < FLAKY_SHARE:
@@ -87,12 +77,6 @@ class Endpoints:
         arrivals.delivered += 1
         arrivals.latencies_ms.append(time.time_ns() // 1_000_000 - ids.id_ms(int(message_id)))
         return 200
-
-
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [length]})
-    await send({"type": "http.response.body", "body": body})
 
 
 def main() -> None:
