@@ -46,7 +46,9 @@ class Lane:
     def add(self, jobs: list[Job], concurrency_max: int) -> None:
         """Take jobs, and as many workers as they need."""
         self.jobs.extend(jobs)
-        for _ in range(min(len(self.jobs), concurrency_max - len(self._tasks))):
+        # A worker that just found nothing has ended, though its call-back has yet to run.
+        working = sum(not task.done() for task in self._tasks)
+        for _ in range(min(len(self.jobs), concurrency_max - working)):
             task = asyncio.create_task(self._work(), name=f"lane {self.sub_id}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
