@@ -1,5 +1,6 @@
 """What one HTTP try means for its delivery (DESIGN section 6). Pure."""
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -63,6 +64,8 @@ def retry_after_ms(value: str, now_ms: int) -> int:
         return int(value[:9]) * 1000
     try:
         moment = parsedate_to_datetime(value)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)  # HTTP knows no other zone (RFC 9110, 5.6.7)
         return max(0, round(moment.timestamp() * 1000) - now_ms)
     except (TypeError, ValueError, OverflowError):
         return 0
