@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ OUTAGE = StorageUnavailable("away")
 def test_pauses_double_up_to_their_maximum_and_start_anew_after_a_success(simulate: Any) -> None:
     async def work() -> None:
         times = await Script(*[OUTAGE] * 8, None, OUTAGE, None).run()
-        pauses = [round(after - before, 3) for before, after in zip(times, times[1:], strict=False)]
+        pauses = [round(after - before, 3) for before, after in pairwise(times)]
         assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 0.0, 0.1]
 
     simulate(work())
