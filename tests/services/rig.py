@@ -1,0 +1,249 @@
+"""Real storage and queue under a simulated clock, with what the services' tests need of them."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from notify.config import Config
+from notify.domain.errors import TransportError
+from notify.domain.model import Delivery, LedgerRow, Subscription, SubscriptionStatus
+from notify.domain.ports import Answer, Endpoint, Gauge, Push, Stream, StreamKind
+from notify.maker import Maker
+from notify.marker import Marker
+from notify.queue.memory import MemoryQueue
+from notify.rescuer import Rescuer
+from notify.runtime.directory import DirectoryCache
+from notify.runtime.steps import Stopping
+from notify.sender import Sender
+from notify.storage.sqlite import SqliteStorage
+from notify_core import ids, receive
+from notify_core.body import Limits
+from notify_core.records import MessageRecord
+from tests.simulation.loop import START_MS, SeededRandom, SimulatedClock
+from tests.simulation.world import SECRET, small_config
+
+INGEST = Stream(StreamKind.INGEST, 0)
+MARK = Stream(StreamKind.MARK, 0)
+SECRETS = (SECRET,)
+
+# What a consumer does: an answer, or an error, after some seconds.
+Behaviour = Callable[["Request"], tuple[float, Answer | Exception]]
+
+OK = Answer(200, b"", "")
+
+
+class Request:
+    """One request that a consumer got."""
+
+    def __init__(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> None:
+        lines = head.decode().split("\r\n")[1:-2]
+        self.headers = dict(line.split(": ", 1) for line in lines)
+        assert len(self.headers) == len(lines), "a header is there twice"
+        self.endpoint = endpoint
+        self.body = body
+        self.timeout_ms = timeout_ms
+        self.message_id = int(self.headers["webhook-id"])
+        self.sub_id = int(self.headers["notify-subscription"])
+        self.attempt = int(self.headers["notify-attempt"])
+        self.at_s = asyncio.get_running_loop().time()
+
+
+class Consumers:
+    """All consumers (port Transport). `hanging` counts requests under way."""
+
+    def __init__(self) -> None:
+        self.behaviour: Behaviour = lambda _: (0.0, OK)
+        self.requests: list[Request] = []
+        self.hanging = 0
+
+    async def post(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Answer:
+        request = Request(endpoint, head, body, timeout_ms)
+        self.requests.append(request)
+        seconds, result = self.behaviour(request)
+        self.hanging += 1
+        try:
+            if seconds * 1000 > timeout_ms:
+                await asyncio.sleep(timeout_ms / 1000)
+                raise TransportError("timeout", "no answer in time")
+            await asyncio.sleep(seconds)
+        finally:
+            self.hanging -= 1
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def close(self) -> None:
+        return None
+
+    def got(self, sub_id: int | None = None) -> list[int]:
+        """The message ids of the requests, in their order."""
+        return [r.message_id for r in self.requests if sub_id in (None, r.sub_id)]
+
+
+class Rig:
+    """One database and one queue; services are made over them, one or many."""
+
+    def __init__(self, **flags: Any) -> None:
+        self.config: Config = small_config(**flags)
+        self.clock = SimulatedClock()
+        self.random = SeededRandom(7)
+        self.storage = SqliteStorage(":memory:", inline=True)
+        self.queue = MemoryQueue(self.clock)
+        self.directory = DirectoryCache(self.storage)
+        self.consumers = Consumers()
+        self.stopping = Stopping(self.clock)
+        self.producer_id = 0
+        self._made = 0
+
+    async def open(self, subscriptions: int = 1, epoch: bool = True) -> None:
+        """A database with a producer and so many subscriptions to everything, ids from 1."""
+        await self.storage.open()
+        self.producer_id = (await self.storage.add_producer("shop", "hash", START_MS)).id
+        for _ in range(subscriptions):
+            await self.subscribe()
+        if epoch:
+            await self.queue.begin_epoch(f"{self.clock.now_ms()}-1")
+            await self.storage.set_note("rebuilt_epoch_ms", self.clock.now_ms())
+
+    async def subscribe(
+        self, headers: dict[str, str] | None = None, timeout_ms: int = 5000, **more: Any
+    ) -> Subscription:
+        """One more consumer with one subscription."""
+        name = f"c{len((await self.storage.directory()).consumers)}"
+        consumer = await self.storage.add_consumer(
+            name, "http://10.0.0.1/hook", SECRETS, headers or {}, timeout_ms, START_MS
+        )
+        new = Subscription(
+            id=0,
+            created_ms=START_MS,
+            updated_ms=START_MS,
+            producer_id=self.producer_id,
+            consumer_id=consumer.id,
+            **more,
+        )
+        made = await self.storage.add_subscription(new)
+        await self.directory.refresh()
+        return made
+
+    async def set_status(self, sub_id: int, status: SubscriptionStatus) -> None:
+        await self.storage.set_subscription_status(sub_id, status, "", self.clock.now_ms())
+        await self.directory.refresh()
+
+    async def delete(self, sub_id: int) -> None:
+        known = (await self.storage.directory()).subscriptions[sub_id]
+        fields = {name: getattr(known, name) for name in known.__struct_fields__}
+        await self.storage.update_subscription(
+            Subscription(**fields | {"deleted_ms": self.clock.now_ms()})
+        )
+        await self.directory.refresh()
+
+    async def store(self, n: int, **fields: Any) -> receive.Batch:
+        """N messages in the database, of this moment; fields as in the API."""
+        items = [{"type": "order.paid", "payload": {"n": i}, **fields} for i in range(n)]
+        batch = receive.parse(json.dumps(items).encode(), "application/json", Limits())
+        floor = ids.id_floor(self.clock.now_ms())
+        self._made += n
+        batch.stamp(self.producer_id, [floor + self._made - n + i + 1 for i in range(n)])
+        await self.storage.insert_messages(batch, self.clock.now_ms())
+        return batch
+
+    async def accept(self, n: int, **fields: Any) -> list[int]:
+        """As the Api does it: stored, then in the ingest stream. Their ids."""
+        batch = await self.store(n, **fields)
+        chunk = batch.chunk(self.directory.version, self.config.queue.inline_bytes_max)
+        await self.queue.push([Push(INGEST, chunk, n)])
+        return list(batch.ids)
+
+    def records(self, batch: receive.Batch) -> list[MessageRecord]:
+        return batch.records(self.config.queue.inline_bytes_max)
+
+    def maker(self, worker: str = "maker", directory: DirectoryCache | None = None) -> Maker:
+        return Maker(
+            self.storage,
+            self.queue,
+            directory or self.directory,
+            self.clock,
+            self.config.maker,
+            self.config.queue,
+            worker,
+        )
+
+    def sender(self, worker: str = "sender", drain_ms: int = 10_000) -> Sender:
+        return Sender(
+            self.storage,
+            self.queue,
+            self.consumers,
+            self.directory,
+            self.clock,
+            self.random,
+            self.config.sender,
+            self.config.queue,
+            drain_ms,
+            worker,
+        )
+
+    def marker(self) -> Marker:
+        return Marker(self.storage, self.queue, self.config.marker, self.config.queue, "marker")
+
+    def rescuer(self, worker: str = "rescuer") -> Rescuer:
+        return Rescuer(
+            self.storage,
+            self.queue,
+            self.directory,
+            self.clock,
+            self.random,
+            self.config.rescuer,
+            self.config.queue,
+            worker,
+        )
+
+    async def split(self) -> None:
+        """Have a Maker empty the ingest stream."""
+        maker = self.maker()
+        while (await self.gauge(INGEST)).depth:
+            await maker.chunks.step(self.stopping)
+
+    async def mark(self) -> None:
+        """Have a Marker empty the mark stream."""
+        marker = self.marker()
+        while (await self.gauge(MARK)).depth:
+            await marker.chunks.step(self.stopping)
+
+    async def queued(self, n: int, **fields: Any) -> list[int]:
+        """N messages, accepted and split."""
+        made = await self.accept(n, **fields)
+        await self.split()
+        return made
+
+    async def gauge(self, stream: Stream) -> Gauge:
+        return (await self.queue.gauges([stream]))[0]
+
+    async def depth(self, sub_id: int = 1) -> int:
+        return (await self.gauge(sub(sub_id))).depth
+
+    async def account(self, sub_id: int = 1) -> LedgerRow:
+        """The proven account of one subscription."""
+        kept = await self.storage.ledger()
+        assert kept == await self.storage.counted_ledger()
+        assert all(row.difference == 0 for row in kept)
+        rows = {row.subscription_id: row for row in kept}
+        return rows.get(sub_id, LedgerRow(subscription_id=sub_id))
+
+    async def delivery(self, message_id: int, sub_id: int = 1) -> Delivery:
+        [found] = [
+            delivery
+            for delivery in await self.storage.deliveries(message_id)
+            if delivery.subscription_id == sub_id
+        ]
+        return found
+
+
+def sub(sub_id: int) -> Stream:
+    """A subscription's queue."""
+    return Stream(StreamKind.SUBSCRIPTION, sub_id)
+
+
+def counts(row: LedgerRow) -> Sequence[int]:
+    """Delivered, dropped, queued, pending."""
+    return (row.delivered, row.dropped, row.queued, row.pending)
