@@ -219,10 +219,11 @@ class Storage(Protocol):
     async def forget_queued(
         self, subscription_ids: Collection[int] | None, before_ms: int, now_ms: int
     ) -> int:
-        """Turn queued deliveries last touched before before_ms back to pending, due at once.
+        """Turn queued deliveries last touched before before_ms back to pending.
 
-        subscription_ids: only these; None for all. Answers how many. For deliveries that the
-        queue no longer holds: their chunk was lost.
+        One that is due later than now_ms (deliver_at, a retry) stays so, all others are due at
+        once. subscription_ids: only these; None for all. Answers how many. For deliveries that
+        the queue no longer holds: their chunk was lost.
         """
 
     async def statuses(

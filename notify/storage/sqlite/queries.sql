@@ -289,8 +289,10 @@ SELECT sub_id, count(*) FROM receive_msg INDEXED BY receive_msg_queued
 WHERE status = 1 AND updated_ms < ? GROUP BY sub_id;
 
 -- name: forget_queued
--- Back to pending, due at once; only of these subscriptions: [id, ...].
-UPDATE receive_msg INDEXED BY receive_msg_queued SET status = 0, due_ms = 0, updated_ms = :now_ms
+-- Back to pending; only of these subscriptions: [id, ...]. What waited in the queue's delay set
+-- keeps its time: deliver_at and Retry-After hold over a lost queue.
+UPDATE receive_msg INDEXED BY receive_msg_queued
+SET status = 0, due_ms = CASE WHEN due_ms > :now_ms THEN due_ms ELSE 0 END, updated_ms = :now_ms
 WHERE status = 1 AND updated_ms < :before_ms
   AND sub_id IN (SELECT value FROM json_each(:sub_ids));
 

@@ -169,7 +169,7 @@ def test_pending_deliveries_are_dropped_up_to_a_limit(storage: Storage, run: Run
 
 def test_what_the_queue_forgot_becomes_pending_at_once(storage: Storage, run: Run) -> None:
     run(storage.insert_messages(batch([1, 2, 3, 4]), NOW))
-    rows = [(1, 1, QUEUED, 0, 0, NOW + 500, NOW - 9), (2, 1, QUEUED, 0, 0, 0, NOW)]
+    rows = [(1, 1, QUEUED, 0, 0, NOW + 7, NOW - 9), (2, 1, QUEUED, 0, 0, 0, NOW)]
     run(storage.insert_deliveries(split(*rows, (3, 1, DROPPED, 0, 0, 0, NOW - 9))))
     assert run(storage.forget_queued(None, NOW, NOW + 7)) == 1
     (row,) = run(storage.deliveries(1))
@@ -178,6 +178,17 @@ def test_what_the_queue_forgot_becomes_pending_at_once(storage: Storage, run: Ru
     assert run(storage.forget_queued(None, NOW, NOW + 7)) == 0
     assert run(storage.forget_queued(None, NOW + 1, NOW + 7)) == 1
     assert run(checked_ledger(storage)) == {1: account(1, pending=2, dropped=1)}
+
+
+def test_what_the_queue_forgot_is_not_due_before_its_time(storage: Storage, run: Run) -> None:
+    """deliver_at, and the time of a retry: the queue held both in its delay set."""
+    run(storage.insert_messages(batch([1, 2]), NOW))
+    run(storage.insert_deliveries(split((1, 1, QUEUED, 0, 0, NOW + 500, NOW), (2, 1, QUEUED))))
+    run(storage.mark(chunks(outcome(2, 1, QUEUED, due_ms=NOW + 800))))
+    assert run(storage.forget_queued(None, NOW + 20, NOW + 20)) == 2
+    assert run(pending(storage, 1, now_ms=NOW + 499)) == []
+    assert run(pending(storage, 1, now_ms=NOW + 500)) == [1]
+    assert run(pending(storage, 1, now_ms=NOW + 800)) == [1, 2]
 
 
 def test_forgetting_keeps_the_number_of_attempts(storage: Storage, run: Run) -> None:
