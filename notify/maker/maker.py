@@ -6,7 +6,7 @@ finished is pushed. Killed between push and acknowledgement: the same deliveries
 second time; the Senders skip those that the database shows finished.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from notify.config import MakerConfig, QueueConfig
@@ -71,19 +71,18 @@ class Maker:
             # one that failed. Only in the second case nobody else pushes what is still open.
             keys = {(row[0], row[1]) for row in split.rows if row[0] in known}
             skip = await self._to_skip(keys) if redelivered else keys
-            split, _ = await self._fan_out([claim.chunk for claim in claims], skip)
+            # As the rows were stored: what is said of spilling by now is too late for them.
+            split = self._split([claim.chunk for claim in claims], self._spilling, skip)
         await self._queue.ack(claims, _pushes(split))
         self.messages += split.messages
         self.deliveries += len(split.rows)
 
-    async def _fan_out(
-        self, chunks: Sequence[bytes], skip: set[tuple[int, int]] | None = None
-    ) -> tuple[fanout.Split, set[int]]:
+    async def _fan_out(self, chunks: Sequence[bytes]) -> tuple[fanout.Split, set[int]]:
         """The split, and the subscriptions that begin to spill with it."""
-        split = self._split(chunks, self._spilling, skip)
+        split = self._split(chunks, self._spilling)
         if split.config_version > self._directory.version:
             await self._directory.refresh()
-            split = self._split(chunks, self._spilling, skip)
+            split = self._split(chunks, self._spilling)
         counts: dict[int, int] = dict.fromkeys(self._spilling, 0)
         for sub_id, count, _ in split.queued:
             counts[sub_id] = counts.get(sub_id, 0) + count
@@ -103,11 +102,14 @@ class Maker:
                 overflowing.add(sub_id)
         if spilling != self._spilling:
             self._spilling = spilling
-            split = self._split(chunks, spilling, skip)
+            split = self._split(chunks, spilling)
         return split, overflowing
 
     def _split(
-        self, chunks: Sequence[bytes], spilling: set[int], skip: set[tuple[int, int]] | None
+        self,
+        chunks: Sequence[bytes],
+        spilling: set[int],
+        skip: Collection[tuple[int, int]] = (),
     ) -> fanout.Split:
         modes = {
             subscription.id: _MODES[subscription.status]
@@ -122,7 +124,7 @@ class Maker:
             modes,
             self._clock.now_ms(),
             self._limits.delay_horizon_ms,
-            skip or (),
+            skip,
             self._limits.chunk_rows_max,
             self._limits.chunk_bytes_max,
         )

@@ -100,6 +100,7 @@ class Rig:
         """A database with a producer and so many subscriptions to everything, ids from 1."""
         await self.storage.open()
         self.producer_id = (await self.storage.add_producer("shop", "hash", START_MS)).id
+        await self.directory.refresh()
         for _ in range(subscriptions):
             await self.subscribe()
         if epoch:
@@ -200,15 +201,18 @@ class Rig:
 
     async def split(self) -> None:
         """Have a Maker empty the ingest stream."""
-        maker = self.maker()
-        while (await self.gauge(INGEST)).depth:
-            await maker.chunks.step(self.stopping)
+        await self._drain(self.maker(), INGEST)
 
     async def mark(self) -> None:
         """Have a Marker empty the mark stream."""
-        marker = self.marker()
-        while (await self.gauge(MARK)).depth:
-            await marker.chunks.step(self.stopping)
+        await self._drain(self.marker(), MARK)
+
+    async def _drain(self, service: Maker | Marker, stream: Stream) -> None:
+        never_waiting = Stopping(self.clock)
+        never_waiting.set()
+        before = -1
+        while before != (before := (await self.gauge(stream)).depth):
+            await service.chunks.step(never_waiting)
 
     async def queued(self, n: int, **fields: Any) -> list[int]:
         """N messages, accepted and split."""
