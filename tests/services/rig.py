@@ -95,6 +95,7 @@ class Rig:
         self.stopping = Stopping(self.clock)
         self.producer_id = 0
         self._made = 0
+        self._workers = 0
 
     async def open(self, subscriptions: int = 1, epoch: bool = True) -> None:
         """A database with a producer and so many subscriptions to everything, ids from 1."""
@@ -184,8 +185,8 @@ class Rig:
             worker,
         )
 
-    def marker(self) -> Marker:
-        return Marker(self.storage, self.queue, self.config.marker, self.config.queue, "marker")
+    def marker(self, worker: str = "marker") -> Marker:
+        return Marker(self.storage, self.queue, self.config.marker, self.config.queue, worker)
 
     def rescuer(self, worker: str = "rescuer") -> Rescuer:
         return Rescuer(
@@ -201,11 +202,16 @@ class Rig:
 
     async def split(self) -> None:
         """Have a Maker empty the ingest stream."""
-        await self._drain(self.maker(), INGEST)
+        await self._drain(self.maker(self._worker()), INGEST)
 
     async def mark(self) -> None:
         """Have a Marker empty the mark stream."""
-        await self._drain(self.marker(), MARK)
+        await self._drain(self.marker(self._worker()), MARK)
+
+    def _worker(self) -> str:
+        """A name that nobody had: a worker is told of a lost queue, a new one has lost nothing."""
+        self._workers += 1
+        return f"worker-{self._workers}"
 
     async def _drain(self, service: Maker | Marker, stream: Stream) -> None:
         never_waiting = Stopping(self.clock)
