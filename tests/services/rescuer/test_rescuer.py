@@ -180,14 +180,14 @@ def test_a_commit_that_came_late_is_found_by_the_deep_sweep(simulate: Any) -> No
         r = Rig()
         await r.open()
         rescuer = r.rescuer()
-        early = r.clock.now_ms()
-        await rounds(rescuer, r, 30)
-        assert await r.storage.note("unsplit_from_ms") > early
-        batch = await r.store(1)  # its id says: 30 s ago
+        batch = await r.store(1)  # its id says: 100 s ago
         moved = batch.take([0])
-        moved.stamp(r.producer_id, [batch.ids[0] - (30_000 << 22)])
-        await r.storage.insert_messages(moved, r.clock.now_ms())
+        moved.stamp(r.producer_id, [batch.ids[0] - (100_000 << 22)])
+        await rounds(rescuer, r, 20)
+        await r.split()
         await rounds(rescuer, r, 60)
+        await r.storage.insert_messages(moved, r.clock.now_ms())
+        await rounds(rescuer, r, 130)
         assert rescuer.messages_rescued == 2
 
     simulate(work())
@@ -268,7 +268,7 @@ def test_only_what_is_older_than_anything_in_the_queue_is_put_back(simulate: Any
         await r.open()
         lost = await r.queued(3)
         await forget(r)
-        await r.clock.sleep(1)
+        await r.clock.sleep(FORGOTTEN_S + 1)
         kept = await r.queued(3)
         rescuer = r.rescuer()
         await rounds(rescuer, r, 3 * FORGOTTEN_S)
