@@ -47,6 +47,8 @@ class Wire:
     arrival: Arrival
 
     async def send(self, data: bytes) -> None:
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError  # uvloop would raise RuntimeError
         self.writer.write(data)
         await self.writer.drain()
 
@@ -140,15 +142,14 @@ class Receiver:
         task = asyncio.create_task(self._session(reader, writer))
         self._sessions.add(task)
         task.add_done_callback(self._sessions.discard)
+        # Not in the task: one that is cancelled before it began never gets to clean up.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
-                while True:
-                    arrival = await self._request(reader)
-                    await self.answering(Wire(reader, writer, arrival))
-        finally:
-            writer.transport.abort()
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                arrival = await self._request(reader)
+                await self.answering(Wire(reader, writer, arrival))
 
     async def _request(self, reader: asyncio.StreamReader) -> Arrival:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

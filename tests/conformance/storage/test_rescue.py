@@ -78,7 +78,7 @@ def test_an_unsplit_message_comes_whole(storage: Storage, run: Run) -> None:
     assert run(storage.unsplit(0, ID_MAX, 10, 5))[1].payload is None
 
 
-def test_pending_deliveries_come_oldest_first_with_their_message(
+def test_pending_deliveries_come_by_due_time_then_oldest_first_with_their_message(
     storage: Storage, run: Run
 ) -> None:
     made = batch(
@@ -89,10 +89,10 @@ def test_pending_deliveries_come_oldest_first_with_their_message(
     run(storage.mark(chunks(outcome(2, 1, PENDING, 3, NOW, due_ms=NOW))))
     found = run(storage.pending(1, NOW, 10, 4))
     records = made.records(4)
-    assert [delivery.message for delivery in found] == [records[0], records[1], records[3]]
+    assert [delivery.message for delivery in found] == [records[0], records[3], records[1]]
     assert isinstance(found[0].message, MessageRecord)
-    assert found[2].message.payload is None
-    assert [delivery.attempts for delivery in found] == [0, 3, 0]
+    assert found[1].message.payload is None
+    assert [delivery.attempts for delivery in found] == [0, 0, 3]
 
 
 def test_only_what_is_due_and_pending_comes(storage: Storage, run: Run) -> None:
@@ -109,10 +109,10 @@ def test_only_what_is_due_and_pending_comes(storage: Storage, run: Run) -> None:
         (8, 1, PENDING, 0, 0, 0),
     ]
     run(storage.insert_deliveries(split(*rows)))
-    assert run(pending(storage, 1)) == [2, 3, 7, 8]
-    assert run(pending(storage, 1, NOW + 1)) == [1, 2, 3, 7, 8]
-    assert run(pending(storage, 1, NOW - 1)) == [3, 7, 8]
-    assert run(pending(storage, 1, limit=2)) == [2, 3]
+    assert run(pending(storage, 1)) == [3, 8, 7, 2]
+    assert run(pending(storage, 1, NOW + 1)) == [3, 8, 7, 2, 1]
+    assert run(pending(storage, 1, NOW - 1)) == [3, 8, 7]
+    assert run(pending(storage, 1, limit=2)) == [3, 8]
     assert run(pending(storage, 2)) == [6]
     assert run(pending(storage, 3)) == []
     assert run(pending(storage, 1, limit=0)) == []
@@ -169,7 +169,7 @@ def test_pending_deliveries_are_dropped_up_to_a_limit(storage: Storage, run: Run
 
 def test_what_the_queue_forgot_becomes_pending_at_once(storage: Storage, run: Run) -> None:
     run(storage.insert_messages(batch([1, 2, 3, 4]), NOW))
-    rows = [(1, 1, QUEUED, 0, 0, NOW + 500, NOW - 9), (2, 1, QUEUED, 0, 0, 0, NOW)]
+    rows = [(1, 1, QUEUED, 0, 0, NOW + 7, NOW - 9), (2, 1, QUEUED, 0, 0, 0, NOW)]
     run(storage.insert_deliveries(split(*rows, (3, 1, DROPPED, 0, 0, 0, NOW - 9))))
     assert run(storage.forget_queued(None, NOW, NOW + 7)) == 1
     (row,) = run(storage.deliveries(1))
@@ -178,6 +178,17 @@ def test_what_the_queue_forgot_becomes_pending_at_once(storage: Storage, run: Ru
     assert run(storage.forget_queued(None, NOW, NOW + 7)) == 0
     assert run(storage.forget_queued(None, NOW + 1, NOW + 7)) == 1
     assert run(checked_ledger(storage)) == {1: account(1, pending=2, dropped=1)}
+
+
+def test_what_the_queue_forgot_is_not_due_before_its_time(storage: Storage, run: Run) -> None:
+    """deliver_at, and the time of a retry: the queue held both in its delay set."""
+    run(storage.insert_messages(batch([1, 2]), NOW))
+    run(storage.insert_deliveries(split((1, 1, QUEUED, 0, 0, NOW + 500, NOW), (2, 1, QUEUED))))
+    run(storage.mark(chunks(outcome(2, 1, QUEUED, due_ms=NOW + 800))))
+    assert run(storage.forget_queued(None, NOW + 20, NOW + 20)) == 2
+    assert run(pending(storage, 1, now_ms=NOW + 499)) == []
+    assert run(pending(storage, 1, now_ms=NOW + 500)) == [1]
+    assert run(pending(storage, 1, now_ms=NOW + 800)) == [1, 2]
 
 
 def test_forgetting_keeps_the_number_of_attempts(storage: Storage, run: Run) -> None:
@@ -224,4 +235,4 @@ def test_pending_deliveries_outlive_a_restart(durable: Backend, run: Run) -> Non
     assert run(pending(storage, 1)) == [1]
     assert run(unsplit(storage, 0, ID_MAX)) == [3]
     assert run(storage.forget_queued(None, NOW + 1, NOW + 1)) == 1
-    assert run(storage.statuses([(2, 1)])) == {(2, 1): DeliveryStatus.PENDING}
+    assert run(status_of(storage, 2, 1)) == DeliveryStatus.PENDING
