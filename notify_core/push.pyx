@@ -2,6 +2,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_CheckExact
+from cpython.ref cimport PyObject
 from cpython.sequence cimport PySequence_Fast
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr
@@ -11,7 +12,7 @@ from notify_core.errors import ReplyError
 
 cdef extern from "Python.h":
     Py_ssize_t PySequence_Fast_GET_SIZE(object sequence)
-    object PySequence_Fast_GET_ITEM(object sequence, Py_ssize_t i)
+    PyObject *PySequence_Fast_GET_ITEM(object sequence, Py_ssize_t i)
     int64_t PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
 
 cdef int DEPTH_MAX = 8

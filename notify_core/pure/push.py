@@ -96,22 +96,29 @@ def _reply(answer: bytes, at: int, depth: int) -> tuple[int, bytes | None]:
     if length < 0:
         return after, None
     if tag == b"$":
-        end = after + length + 2
-        if end > len(answer):
-            return -1, None
-        if answer[end - 2 : end] != b"\r\n":
-            raise ReplyError("the answer of Redis is not RESP2: a bulk string has no end")
-        return end, None
+        return _bulk_end(answer, after + length + 2), None
+    return _items(answer, after, length, depth)
+
+
+def _bulk_end(answer: bytes, end: int) -> int:
+    if end > len(answer):
+        return -1
+    if answer[end - 2 : end] != b"\r\n":
+        raise ReplyError("the answer of Redis is not RESP2: a bulk string has no end")
+    return end
+
+
+def _items(answer: bytes, at: int, length: int, depth: int) -> tuple[int, bytes | None]:
     if depth == _DEPTH_MAX:
         raise ReplyError("the answer of Redis is nested too deeply")
     error: bytes | None = None
     for _ in range(length):
-        after, found = _reply(answer, after, depth + 1)
-        if after < 0:
+        at, found = _reply(answer, at, depth + 1)
+        if at < 0:
             return -1, None
         if error is None:
             error = found
-    return after, error
+    return at, error
 
 
 def _length(digits: bytes) -> int:

@@ -11,7 +11,7 @@
 --   nt:{s17}:m  hash     `run` the server run that the contents belong to, `depth` items,
 --                        `seq` last sequence of the delay set, `spill` flag
 -- Other keys:
---   nt:epoch         string  the run and the epoch's token, separated by a space
+--   nt:epoch         string  the run, a nonce and the epoch's token, separated by spaces
 --   nt:{wake:s}      stream  wake log of a kind: `p` numbers of streams pushed to, `d` of those
 --                            pushed to with a delay; its ids 0-1, 0-2, ... have no gap
 --   nt:{lease:NAME}  string  owner of a named lease
@@ -251,7 +251,7 @@ local function wake(keys, args)
   return redis.call('XADD', keys[1], 'MAXLEN', '~', WAKE_ENTRIES, '0-*', 'p', args[1], 'd', args[2])
 end
 
--- KEYS: the epoch. ARGV: run, token. Answers 1 to the one who began it.
+-- KEYS: the epoch. ARGV: run, nonce and token. Answers 1 to the one who began it.
 local function begin(keys, args)
   local was = redis.call('GET', keys[1])
   if was and was:sub(1, #args[1] + 1) == args[1] .. ' ' then return 0 end
