@@ -84,6 +84,8 @@ class MessagesApp:
 
     async def __call__(self, scope: Message, receive_: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
+        # Taken out of the scope, which it leads back to: a cycle would cost a collection.
+        answer = scope.pop(ANSWER, None)
         head = _Head(scope["headers"])
         body = _Body(receive_, self)
         self._requests += 1
@@ -99,7 +101,6 @@ class MessagesApp:
             self._bytes -= body.size
         self._metrics.count(202)
         text = b'{"accepted":%d,"ids":["%s"]}' % (len(ids), '","'.join(map(str, ids)).encode())
-        answer = scope.get(ANSWER)
         if answer is not None and answer(
             202, b"%scontent-length: %d\r\n\r\n%s" % (_JSON_LINE, len(text), text)
         ):
@@ -203,7 +204,9 @@ def _content_type(head: _Head) -> str:
     known = _KNOWN_TYPES.get(name.strip())
     charset = parameters.strip().replace(b'"', b"")
     if known is None or charset not in (b"", b"charset=utf-8", b"charset=utf8"):
-        raise Refused(415, f"content-type must be one of {', '.join(CONTENT_TYPES)} in UTF-8")
+        given = head.content_type[:100].decode("latin-1") or "absent"
+        types = ", ".join(CONTENT_TYPES)
+        raise Refused(415, f"content-type is {given}; send one of {types}, in UTF-8")
     return known
 
 

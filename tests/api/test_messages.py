@@ -1,10 +1,12 @@
 """POST /v1/messages over HTTP: what is accepted, what is refused, and how it is said."""
 
 import asyncio
+import gc
 import json
 
 import msgpack
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from notify.api.auth import LOOK_AGAIN_MS, hash_key
 from notify.domain.errors import StorageRefused, StorageUnavailable
@@ -248,6 +250,24 @@ def test_requests_with_the_same_unknown_key_wait_for_one_look(api, run):
             assert {answer.status_code for answer in answers} == {202}
 
     run(scenario())
+
+
+def test_an_answered_request_leaves_no_cycle_behind(api, run):
+    async def scenario():
+        async with api() as it:
+            key = (await it.producer())["api_key"]
+            gc.collect()
+            gc.disable()
+            for _ in range(20):
+                assert (await it.post(key, ONE)).status_code == 202
+                assert (await it.post(key, {})).status_code == 422
+            held = [one for one in gc.get_objects() if type(one) is RequestResponseCycle]
+            assert len(held) <= 2  # what the connection itself holds: its last one
+
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
 
 
 def test_expect_100_continue(api, run):
