@@ -33,10 +33,14 @@ def pack_pushes(
     Raises TypeError as `pack` does, ValueError for a push of another length.
     """
     out: list[bytes] = []
+    same: list[bytes] = []
+    for argument in arguments:
+        _put(same, argument)
     for keys, pushes in groups:
         out.append(b"*%d\r\n" % (3 + len(keys) + len(arguments) + 4 * len(pushes)))
-        for argument in (b"FCALL", function, len(keys), *keys, *arguments):
+        for argument in (b"FCALL", function, len(keys), *keys):
             _put(out, argument)
+        out += same
         for _, chunk, items, due_ms, since_ms in pushes:
             for field in (items, due_ms, since_ms):
                 if not isinstance(field, int):

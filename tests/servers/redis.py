@@ -58,14 +58,22 @@ class RedisServer:
 
     @property
     def log(self) -> str:
-        return (self.directory / "redis.log").read_text()
+        path = self.directory / "redis.log"
+        return path.read_text() if path.exists() else "no log"
 
     def client(self, **options: Any) -> "redis.Redis":
         """A plain client of redis-py, for what the tests do behind the queue's back."""
         return redis.Redis(unix_socket_path=str(self.socket), protocol=2, **options)
 
     def start(self, *options: str, wait: bool = True) -> None:
-        self._process = subprocess.Popen([*self._arguments, *options], preexec_fn=_die_with_parent)
+        self.run(*self._arguments[1:], *options, wait=wait)
+
+    def run(self, *arguments: str, wait: bool = True) -> None:
+        """Start the program with these arguments and no others."""
+        program = self._arguments[0]
+        self._process = subprocess.Popen(
+            [program, *arguments], preexec_fn=_die_with_parent, stdout=subprocess.DEVNULL
+        )
         if wait:
             self.await_ready()
 

@@ -247,7 +247,8 @@ class RedisQueue:
 
     def _tell(self, worker: str) -> None:
         """Raise QueueLost once where a new epoch began since the worker's last claim."""
-        assert self._epoch is not None
+        if self._epoch is None:
+            raise QueueLost(_NO_EPOCH)
         if self._epochs_seen.setdefault(worker, self._epoch) != self._epoch:
             self._epochs_seen[worker] = self._epoch
             raise QueueLost("the queue was lost and began anew: what was held is gone")
@@ -316,12 +317,12 @@ class RedisQueue:
         self, link: Link, groups: Sequence[commands.Group], behind: Sequence[Command]
     ) -> None:
         """Send one pipeline of pushes, and behind it what is written down of them."""
-        assert self._epoch is not None
+        known = self._epoch or b""  # another call may find out meanwhile that it is gone
         head = packing.pack([_GET_EPOCH])
         body = packing.pack_pushes(commands.PUSH, groups, (link.run, self._clock.now_ms()))
         replies = 1 + len(groups) + len(behind)
         raw, error = await link.exchange([head, body, packing.pack(behind)], replies)
-        if error is None and raw.startswith(b"$%d\r\n%s\r\n" % (len(self._epoch), self._epoch)):
+        if error is None and raw.startswith(b"$%d\r\n%s\r\n" % (len(known), known)):
             return  # nothing in the answer is worth reading
         epoch, *answers = parsed(raw, replies)
         missed = [
