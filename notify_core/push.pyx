@@ -1,5 +1,6 @@
 """A pipeline of Redis commands as one buffer, and the scan of its raw answer (see pure/push.py)."""
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.long cimport PyLong_CheckExact
 from cpython.ref cimport PyObject
@@ -62,21 +63,30 @@ def pack_pushes(bytes function not None, groups, arguments):
     return out.take()
 
 
-def scan(bytes answer not None, Py_ssize_t start, Py_ssize_t replies):
+def scan(answer, Py_ssize_t start, Py_ssize_t replies):
     """How many whole replies are in an answer from `start` on, at most `replies`.
 
     Also where they end, and the first error's text, None without one. Errors inside of an
     array count. Raises ReplyError for what is not RESP2.
     """
-    cdef const char *begin = PyBytes_AS_STRING(answer)
+    cdef const char *begin
+    cdef Py_ssize_t size
     cdef const char *error = NULL
     cdef Py_ssize_t error_size = 0
     cdef Py_ssize_t count = 0
     cdef Scanner scanner
-    if start < 0 or start > PyBytes_GET_SIZE(answer):
+    if isinstance(answer, bytearray):
+        begin = PyByteArray_AS_STRING(answer)
+        size = PyByteArray_GET_SIZE(answer)
+    elif isinstance(answer, bytes):
+        begin = PyBytes_AS_STRING(answer)
+        size = PyBytes_GET_SIZE(answer)
+    else:
+        raise TypeError(f"an answer is bytes or bytearray, not {type(answer).__name__}")
+    if start < 0 or start > size:
         raise ValueError("start is outside of the answer")
     scanner.at = begin + start
-    scanner.end = begin + PyBytes_GET_SIZE(answer)
+    scanner.end = begin + size
     cdef const char *whole = scanner.at
     while count < replies:
         scanner.error = NULL

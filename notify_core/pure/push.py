@@ -34,8 +34,8 @@ def pack_pushes(
     """
     out: list[bytes] = []
     same: list[bytes] = []
-    for argument in arguments:
-        _put(same, argument)
+    for given in arguments:
+        _put(same, given)
     for keys, pushes in groups:
         out.append(b"*%d\r\n" % (3 + len(keys) + len(arguments) + 4 * len(pushes)))
         for argument in (b"FCALL", function, len(keys), *keys):
@@ -52,12 +52,14 @@ def pack_pushes(
     return b"".join(out)
 
 
-def scan(answer: bytes, start: int, replies: int) -> tuple[int, int, bytes | None]:
+def scan(answer: bytes | bytearray, start: int, replies: int) -> tuple[int, int, bytes | None]:
     """How many whole replies are in an answer from `start` on, at most `replies`.
 
     Also where they end, and the first error's text, None without one. Errors inside of an
     array count. Raises ReplyError for what is not RESP2.
     """
+    if not isinstance(answer, bytes | bytearray):
+        raise TypeError(f"an answer is bytes or bytearray, not {type(answer).__name__}")
     if not 0 <= start <= len(answer):
         raise ValueError("start is outside of the answer")
     error: bytes | None = None
@@ -83,17 +85,17 @@ def _put(out: list[bytes], argument: object) -> None:
         raise TypeError(f"a Redis argument is bytes or int, not {type(argument).__name__}")
 
 
-def _reply(answer: bytes, at: int, depth: int) -> tuple[int, bytes | None]:
+def _reply(answer: bytes | bytearray, at: int, depth: int) -> tuple[int, bytes | None]:
     """Where the reply at `at` ends, -1 where it is not whole, and its first error."""
     line_end = answer.find(b"\r\n", at)
     if line_end < 0:
         return -1, None
-    tag = answer[at : at + 1]
+    tag = bytes(answer[at : at + 1])
     after = line_end + 2
     if tag in (b"+", b":"):
         return after, None
     if tag == b"-":
-        return after, answer[at + 1 : line_end]
+        return after, bytes(answer[at + 1 : line_end])
     if tag not in (b"$", b"*"):
         raise ReplyError(f"the answer of Redis is not RESP2: a reply begins with {tag!r}")
     length = _length(answer[at + 1 : line_end])
@@ -104,7 +106,7 @@ def _reply(answer: bytes, at: int, depth: int) -> tuple[int, bytes | None]:
     return _items(answer, after, length, depth)
 
 
-def _bulk_end(answer: bytes, end: int) -> int:
+def _bulk_end(answer: bytes | bytearray, end: int) -> int:
     if end > len(answer):
         return -1
     if answer[end - 2 : end] != b"\r\n":
@@ -112,7 +114,7 @@ def _bulk_end(answer: bytes, end: int) -> int:
     return end
 
 
-def _items(answer: bytes, at: int, length: int, depth: int) -> tuple[int, bytes | None]:
+def _items(answer: bytes | bytearray, at: int, length: int, depth: int) -> tuple[int, bytes | None]:
     if depth == _DEPTH_MAX:
         raise ReplyError("the answer of Redis is nested too deeply")
     error: bytes | None = None
@@ -125,7 +127,7 @@ def _items(answer: bytes, at: int, length: int, depth: int) -> tuple[int, bytes 
     return at, error
 
 
-def _length(digits: bytes) -> int:
+def _length(digits: bytes | bytearray) -> int:
     if digits == b"-1":
         return -1
     if not 1 <= len(digits) <= 10 or not _DIGITS.issuperset(digits):

@@ -175,7 +175,16 @@ def test_what_is_not_resp2_is_said_so(push, answered):
 
 @given(st.binary(max_size=60), st.integers(0, 5))
 def test_twins_scan_the_same_whatever_comes(noise, wanted):
-    assert answer(core.scan, noise, 0, wanted) == answer(pure.scan, noise, 0, wanted)
+    found = answer(pure.scan, noise, 0, wanted)
+    assert answer(core.scan, noise, 0, wanted) == found
+    assert answer(core.scan, bytearray(noise), 0, wanted) == found
+    assert answer(pure.scan, bytearray(noise), 0, wanted) == found
+
+
+def test_an_answer_is_bytes():
+    refused = answer(pure.scan, memoryview(b"+a\r\n"), 0, 1)
+    assert answer(core.scan, memoryview(b"+a\r\n"), 0, 1) == refused
+    assert refused[0] is TypeError
 
 
 @given(st.lists(replies, max_size=4), st.data())

@@ -1,4 +1,4 @@
-"""However Redis loses its contents, every call says so until an epoch begins, and then all works."""
+"""However Redis loses its contents, each call says so until an epoch begins; then all works."""
 
 import asyncio
 import time

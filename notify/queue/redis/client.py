@@ -17,7 +17,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
 from notify.domain.errors import QueueUnavailable
-from notify.queue.redis.errors import is_missing_function, unavailable
+from notify.queue.redis.errors import is_missing_function, is_missing_group, unavailable
 from notify.queue.redis.urls import Source
 from notify_core import push
 from notify_core.errors import ReplyError
@@ -38,18 +38,18 @@ class PipelineParser(_AsyncHiredisParser):
     replies is most of its cost. A connection's parser class is an argument of redis-py's.
     """
 
-    async def read_raw(self, replies: int) -> tuple[bytes, bytes | None]:
+    async def read_raw(self, replies: int) -> tuple[bytearray, bytes | None]:
         """The bytes of the next replies, and the first error's text among them.
 
         Raises ReplyError, and ConnectionError where the connection ends.
         """
-        answer, count, end = b"", 0, 0
+        answer, count, end = bytearray(), 0, 0
         error: bytes | None = None
         while True:
             piece = await self._stream.read(READ_BYTES) if self._stream is not None else b""
             if not piece:
                 raise ConnectionResetError("Redis closed the connection")
-            answer = answer + piece if answer else piece
+            answer += piece
             more, end, found = push.scan(answer, end, replies - count)
             count += more
             error = error or found
@@ -88,7 +88,7 @@ class Link:
 
     async def exchange(
         self, packed: Sequence[bytes], replies: int, patience_s: float = 0
-    ) -> tuple[bytes, bytes | None]:
+    ) -> tuple[bytearray, bytes | None]:
         """The raw answer to packed commands, and the first error's text in it.
 
         Raises QueueUnavailable, then it is in doubt what was carried out. patience_s: how much
@@ -115,6 +115,7 @@ class Link:
     async def ask(self, commands: Sequence[Command], patience_s: float = 0) -> list[Any]:
         """The replies to a pipeline without an error among them, or QueueUnavailable.
 
+        Only that a stream has no group is left for the caller to judge.
         Commands that missed the function library are sent again behind it.
         """
         replies = await self.replies(commands, patience_s)
@@ -130,7 +131,7 @@ class Link:
     async def check(self, replies: Sequence[Any]) -> None:
         """Raise QueueUnavailable for the first error among replies."""
         for reply in replies:
-            if isinstance(reply, Exception):
+            if isinstance(reply, Exception) and not is_missing_group(reply):
                 if isinstance(reply, ReadOnlyError):
                     await self.drop()  # where there are Sentinels, they name another primary
                 raise unavailable(reply)
@@ -151,15 +152,15 @@ class Links:
         self._idle: list[Link] = []
         self._room = asyncio.Semaphore(CONNECTIONS_MAX)
         self._prepared_run = b""
-        self._closed = True
+        self.closed = True
 
     def open(self) -> None:
         """Allow connections."""
-        self._closed = False
+        self.closed = False
 
     async def close(self) -> None:
         """Disconnect what is idle now, and what is in use when it comes back."""
-        self._closed = True
+        self.closed = True
         idle, self._idle = self._idle, []
         for link in idle:
             await link.drop()
@@ -167,7 +168,7 @@ class Links:
 
     def check_open(self) -> None:
         """Raise QueueUnavailable after close."""
-        if self._closed:
+        if self.closed:
             raise QueueUnavailable("the queue is closed: open it before using it")
 
     @asynccontextmanager
@@ -180,7 +181,7 @@ class Links:
                 await self._prepare(link)
                 yield link
             finally:
-                if self._closed:
+                if self.closed:
                     await link.drop()
                 else:
                     self._idle.append(link)
@@ -217,10 +218,10 @@ class Links:
         link.run = run
 
 
-def parsed(raw: bytes, replies: int) -> list[Any]:
+def parsed(raw: bytearray, replies: int) -> list[Any]:
     """The replies that a raw answer holds; bulk strings as bytes, errors as exceptions."""
     reader = hiredis.Reader(replyError=PipelineParser.parse_error)
-    reader.feed(raw)
+    reader.feed(raw)  # type: ignore[arg-type]  # it takes any buffer
     return [reader.gets() for _ in range(replies)]
 
 

@@ -66,6 +66,11 @@ def is_missing_function(error: object) -> bool:
     return isinstance(error, ResponseError) and FUNCTION_NOT_FOUND in str(error)
 
 
+def is_missing_group(error: object) -> bool:
+    """Whether a stream does not exist, or its consumer group does not."""
+    return isinstance(error, ResponseError) and str(error).startswith("NOGROUP")
+
+
 def _text(error: BaseException) -> str:
     """The error with the code that redis-py cuts off from the front of it."""
     text = str(error)

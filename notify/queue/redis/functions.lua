@@ -7,9 +7,13 @@
 --                        id and delivery count, so that workers that died leave nothing behind
 --   nt:{s17}:d  zset     delayed chunks by due_ms; member = sequence (16 digits), items (10),
 --                        since_ms (16), chunk
---   nt:{s17}:a  zset     since_ms of every entry, by stream id, or by `d` and sequence
+--   nt:{s17}:a  zset     since_ms of late entries, by stream id, and of delayed ones, by `d` and
+--                        sequence. Late is an entry older than one before it in the stream: so
+--                        the others stand in the order of their age, and the least since_ms of
+--                        all is the first entry's or the least in here. Most are not late.
 --   nt:{s17}:m  hash     `run` the server run that the contents belong to, `depth` items,
---                        `seq` last sequence of the delay set, `spill` flag
+--                        `seq` last sequence of the delay set, `top` greatest since_ms in the
+--                        stream so far, `spill` flag
 -- Other keys:
 --   nt:epoch         string  the run, a nonce and the epoch's token, separated by spaces
 --   nt:{wake:s}      stream  wake log of a kind: `p` numbers of streams pushed to, `d` of those
@@ -40,25 +44,18 @@ local function depth_of(keys)
   return tonumber(redis.call('HGET', keys[4], 'depth') or 0)
 end
 
--- Somebody deleted the stream or its group (eviction, an operator): what is left is offered
--- anew, or, where nothing is left, not counted any longer. True where there is a stream again.
-local function mend(keys)
-  if redis.call('EXISTS', keys[1]) == 1 then
-    redis.call('XGROUP', 'CREATE', keys[1], GROUP, '0')
-    return true
-  end
-  if depth_of(keys) > 0 then
-    if redis.call('EXISTS', keys[2]) == 1 then
-      redis.call('XGROUP', 'CREATE', keys[1], GROUP, '0', 'MKSTREAM')
-    else
-      redis.call('UNLINK', keys[3], keys[4])
-    end
-  end
-  return false
-end
-
 local function failed(answer)
   return type(answer) == 'table' and answer.err
+end
+
+-- Append a chunk to the stream; `ages` gets its age where it is late. Answers the new top.
+local function append(keys, top, items, since, chunk, ages)
+  local id = redis.call('XADD', keys[1], '*', 'n', items, 's', since, 'c', chunk)
+  local since_ms = tonumber(since)
+  if since_ms >= top then return since_ms end
+  ages[#ages + 1] = since
+  ages[#ages + 1] = id
+  return top
 end
 
 local function spread(command, key, arguments)
@@ -72,10 +69,10 @@ end
 local function push(keys, args)
   local run, now = args[1], args[2]
   local held = ours(keys, run)
-  local depth, seq = 0, 0
+  local depth, seq, top = 0, 0, 0
   if held then
-    local was = redis.call('HMGET', keys[4], 'depth', 'seq')
-    depth, seq = tonumber(was[1] or 0), tonumber(was[2] or 0)
+    local was = redis.call('HMGET', keys[4], 'depth', 'seq', 'top')
+    depth, seq, top = tonumber(was[1] or 0), tonumber(was[2] or 0), tonumber(was[3] or 0)
   end
   if depth == 0 then
     if redis.call('EXISTS', keys[1]) == 1 then
@@ -89,47 +86,42 @@ local function push(keys, args)
   for i = 3, #args, 4 do
     local items, due, since, chunk = args[i], args[i + 1], args[i + 2], args[i + 3]
     if since == '0' then since = now end
-    ages[#ages + 1] = since
     if due == '0' then
-      ages[#ages + 1] = redis.call('XADD', keys[1], '*', 'n', items, 's', since, 'c', chunk)
+      top = append(keys, top, items, since, chunk, ages)
     else
       seq = seq + 1
       local name = string.format('%016d', seq)
       local member = name .. string.format('%010d%016d', tonumber(items), tonumber(since)) .. chunk
       redis.call('ZADD', keys[2], due, member)
+      ages[#ages + 1] = since
       ages[#ages + 1] = 'd' .. name
     end
     depth = depth + tonumber(items)
   end
   spread('ZADD', keys[3], ages)
-  redis.call('HSET', keys[4], 'run', run, 'depth', depth, 'seq', seq)
+  redis.call(
+    'HSET', keys[4], 'run', run, 'depth', depth, 'seq', seq, 'top', string.format('%d', top))
   return depth
 end
 
--- ARGV: run, chunks_max.
--- Answers the depth, then for each chunk: id, items, since_ms, chunk.
-local function claim(keys, args)
-  if not ours(keys, args[1]) then return {0} end
-  local function read()
-    return redis.pcall(
-      'XREADGROUP', 'GROUP', GROUP, GROUP, 'COUNT', args[2], 'STREAMS', keys[1], '>')
+-- Somebody deleted the stream or its group (eviction, an operator): what is left is offered
+-- anew, or, where nothing is left, not counted any longer.
+local function restore(keys)
+  if redis.call('EXISTS', keys[1]) == 1 or redis.call('EXISTS', keys[2]) == 1 then
+    redis.pcall('XGROUP', 'CREATE', keys[1], GROUP, '0', 'MKSTREAM')
+  elseif depth_of(keys) > 0 then
+    redis.call('UNLINK', keys[3], keys[4])
   end
-  local answer = read()
-  if failed(answer) then
-    if not mend(keys) then return {depth_of(keys)} end
-    answer = read()
-  end
-  local out = {depth_of(keys)}
-  if answer then
-    for _, entry in ipairs(answer[1][2]) do
-      local fields = entry[2]
-      out[#out + 1] = entry[1]
-      out[#out + 1] = fields[2]
-      out[#out + 1] = fields[4]
-      out[#out + 1] = fields[6]
-    end
-  end
-  return out
+end
+
+-- For a stream that a bare XREADGROUP found to be odd. ARGV: run, chunks_max.
+-- Answers as XREADGROUP does.
+local function mend(keys, args)
+  if not ours(keys, args[1]) then return false end
+  restore(keys)
+  local answer = redis.pcall(
+    'XREADGROUP', 'GROUP', GROUP, GROUP, 'COUNT', args[2], 'STREAMS', keys[1], '>')
+  return not failed(answer) and answer
 end
 
 -- The delivery count of an entry that somebody holds, nil of any other.
@@ -139,15 +131,26 @@ local function holding(keys, id)
   return pending[1][4]
 end
 
+-- The same of the oldest entries that are held, by id: mostly, these are the ones asked for.
+local function oldest_holdings(keys, count)
+  local counts = {}
+  local pending = redis.pcall('XPENDING', keys[1], GROUP, '-', '+', count)
+  if not failed(pending) then
+    for _, entry in ipairs(pending) do counts[entry[1]] = entry[4] end
+  end
+  return counts
+end
+
 -- ARGV: run, then for each claim: id, delivery count, items. A dead claim is passed over.
 -- Answers the depth.
 local function ack(keys, args)
   if not ours(keys, args[1]) then return 0 end
+  local counts = oldest_holdings(keys, (#args - 1) / 3)
   local ids, items = {}, 0
   local taken = {}
   for i = 2, #args, 3 do
     local id = args[i]
-    if not taken[id] and holding(keys, id) == tonumber(args[i + 1]) then
+    if not taken[id] and (counts[id] or holding(keys, id)) == tonumber(args[i + 1]) then
       taken[id] = true
       ids[#ids + 1] = id
       items = items + tonumber(args[i + 2])
@@ -156,7 +159,7 @@ local function ack(keys, args)
   if #ids == 0 then return depth_of(keys) end
   redis.call('XACK', keys[1], GROUP, unpack(ids))
   redis.call('XDEL', keys[1], unpack(ids))
-  redis.call('ZREM', keys[3], unpack(ids))
+  if redis.call('EXISTS', keys[3]) == 1 then redis.call('ZREM', keys[3], unpack(ids)) end
   if redis.call('XLEN', keys[1]) > 0 or redis.call('EXISTS', keys[2]) == 1 then
     return redis.call('HINCRBY', keys[4], 'depth', -items)
   end
@@ -171,9 +174,11 @@ end
 -- ARGV: run, then for each claim: id, delivery count. A dead claim is passed over.
 local function renew(keys, args)
   if not ours(keys, args[1]) then return 0 end
+  local counts = oldest_holdings(keys, (#args - 1) / 2)
   local ids = {}
   for i = 2, #args, 2 do
-    if holding(keys, args[i]) == tonumber(args[i + 1]) then ids[#ids + 1] = args[i] end
+    local id = args[i]
+    if (counts[id] or holding(keys, id)) == tonumber(args[i + 1]) then ids[#ids + 1] = id end
   end
   if #ids > 0 then
     ids[#ids + 1] = 'JUSTID'
@@ -192,7 +197,7 @@ local function takeover(keys, args)
     local answer = redis.pcall(
       'XAUTOCLAIM', keys[1], GROUP, GROUP, args[2], cursor, 'COUNT', wanted - taken)
     if failed(answer) then
-      mend(keys)
+      restore(keys)
       break
     end
     cursor = answer[1]
@@ -217,20 +222,32 @@ local function promote(keys, args)
   local due = redis.call('ZRANGEBYSCORE', keys[2], '-inf', args[2], 'LIMIT', 0, args[3])
   if #due > 0 then
     local ages, gone = {}, {}
+    local top = tonumber(redis.call('HGET', keys[4], 'top') or 0)
     for i, member in ipairs(due) do
       local items = string.format('%d', tonumber(member:sub(17, 26)))
       local since = string.format('%d', tonumber(member:sub(27, 42)))
-      ages[#ages + 1] = since
-      ages[#ages + 1] = redis.call(
-        'XADD', keys[1], '*', 'n', items, 's', since, 'c', member:sub(43))
+      top = append(keys, top, items, since, member:sub(43), ages)
       gone[i] = 'd' .. member:sub(1, 16)
     end
     redis.call('ZREM', keys[2], unpack(due))
     redis.call('ZREM', keys[3], unpack(gone))
-    redis.call('ZADD', keys[3], unpack(ages))
+    spread('ZADD', keys[3], ages)
+    redis.call('HSET', keys[4], 'top', string.format('%d', top))
   end
   local next_due = redis.call('ZRANGE', keys[2], 0, 0, 'WITHSCORES')[2]
   return {#due, tonumber(next_due or 0), depth_of(keys)}
+end
+
+-- ARGV: run. Answers depth, the least since_ms (0: empty) and the spill flag.
+local function gauge(keys, args)
+  local meta = redis.call('HMGET', keys[4], 'run', 'depth', 'spill')
+  if meta[1] ~= args[1] then return {0, 0, 0} end
+  local oldest
+  local first = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
+  if first then oldest = tonumber(first[2][4]) end
+  local late = redis.call('ZRANGE', keys[3], 0, 0, 'WITHSCORES')[2]
+  if late and (not oldest or tonumber(late) < oldest) then oldest = tonumber(late) end
+  return {tonumber(meta[2] or 0), oldest or 0, meta[3] and 1 or 0}
 end
 
 -- ARGV: run, '1' or '0'.
@@ -276,11 +293,12 @@ end
 -- What drains the queue must work where memory has run out; what fills it must not.
 local DRAINS = {'allow-oom'}
 redis.register_function('notify1_push', push)
-redis.register_function{function_name='notify1_claim', callback=claim, flags=DRAINS}
+redis.register_function{function_name='notify1_mend', callback=mend, flags=DRAINS}
 redis.register_function{function_name='notify1_ack', callback=ack, flags=DRAINS}
 redis.register_function{function_name='notify1_renew', callback=renew, flags=DRAINS}
 redis.register_function{function_name='notify1_takeover', callback=takeover, flags=DRAINS}
 redis.register_function{function_name='notify1_promote', callback=promote, flags=DRAINS}
+redis.register_function{function_name='notify1_gauge', callback=gauge, flags={'no-writes'}}
 redis.register_function{function_name='notify1_spill', callback=spill, flags=DRAINS}
 redis.register_function{function_name='notify1_wake', callback=wake, flags=DRAINS}
 redis.register_function{function_name='notify1_begin', callback=begin, flags=DRAINS}

@@ -9,8 +9,8 @@ from typing import Final
 from notify.domain.ports import Stream, StreamKind
 
 EPOCH: Final = b"nt:epoch"
+CHUNKS: Final = 0
 META: Final = 3
-AGES: Final = 2
 
 StreamKeys = tuple[bytes, bytes, bytes, bytes]
 

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from notify.domain.errors import QueueLost
+from notify.domain.errors import QueueLost, QueueUnavailable
 from notify.domain.ports import Claim, Clock, Gauge, Push, Stream, StreamKind
 from notify.queue.redis import keys, leases
 from notify.queue.redis import streams as commands
@@ -16,7 +16,7 @@ from notify_core import push as packing
 
 _GET_EPOCH: Command = (b"GET", keys.EPOCH)
 _NO_EPOCH = "the queue has no epoch: rebuild its contents from the database"
-Ask = Callable[[Stream, bytes], Command]
+Ask = Callable[[Stream, bytes], Sequence[Command]]
 
 
 class RedisQueue:
@@ -79,12 +79,16 @@ class RedisQueue:
     async def claim(self, streams: Sequence[Stream], worker: str, chunks_max: int) -> list[Claim]:
         """Take up to chunks_max waiting chunks of each stream, oldest first."""
         found: dict[Stream, list[Claim]] = {}
+        odd: list[Stream] = []
 
-        def take(stream: Stream, known: Known, fresh: bool, reply: Any) -> None:
-            found[stream] = commands.claimed(stream, reply)
+        def take(stream: Stream, known: Known, fresh: bool, replies: Sequence[Any]) -> None:
+            if commands.is_odd(link.run, *replies):
+                odd.append(stream)
+                return
+            found[stream] = commands.claimed(stream, replies[1])
             if fresh:
                 known.waiting = len(found[stream]) == chunks_max
-                known.held = int(reply[0]) > 0
+                known.held = commands.holds(link.run, replies[0])
 
         async with self._links.link() as link:
             try:
@@ -97,9 +101,14 @@ class RedisQueue:
                     link,
                     streams,
                     lambda known: known.waiting,
-                    lambda stream, run: commands.claim(stream, run, chunks_max),
+                    lambda stream, _: commands.claim(stream, chunks_max),
                     take,
                 )
+                if odd:
+                    mended = [commands.mend(stream, link.run, chunks_max) for stream in odd]
+                    answers, _ = await self._ask(link, mended)
+                    for stream, answer in zip(odd, answers, strict=True):
+                        found[stream] = commands.claimed(stream, answer)
             except QueueLost:
                 if self._epoch is None:
                     self._epochs_seen.pop(worker, None)  # told now, and so not again
@@ -143,7 +152,8 @@ class RedisQueue:
         """Claim up to chunks_max chunks of each stream, not renewed for idle_ms."""
         found: dict[Stream, list[Claim]] = {}
 
-        def take(stream: Stream, known: Known, fresh: bool, reply: Any) -> None:
+        def take(stream: Stream, known: Known, fresh: bool, replies: Sequence[Any]) -> None:
+            (reply,) = replies
             found[stream] = commands.taken_over(stream, reply)
             if fresh:
                 known.held = int(reply[0]) > 0
@@ -154,7 +164,7 @@ class RedisQueue:
                 link,
                 streams,
                 lambda known: known.held,
-                lambda stream, run: commands.takeover(stream, run, idle_ms, chunks_max),
+                lambda stream, run: [commands.takeover(stream, run, idle_ms, chunks_max)],
                 take,
             )
         return _in_order(streams, found)
@@ -164,8 +174,8 @@ class RedisQueue:
         moved: set[Stream] = set()
         more: set[Stream] = set()
 
-        def take(stream: Stream, known: Known, fresh: bool, reply: Any) -> None:
-            chunks, next_ms, depth = reply
+        def take(stream: Stream, known: Known, fresh: bool, replies: Sequence[Any]) -> None:
+            ((chunks, next_ms, depth),) = replies
             if chunks:
                 moved.add(stream)
             # Where nothing moved although something was due, another process moved it.
@@ -186,7 +196,7 @@ class RedisQueue:
                     link,
                     todo,
                     is_due,
-                    lambda stream, run: commands.promote(stream, run, now_ms),
+                    lambda stream, run: [commands.promote(stream, run, now_ms)],
                     take,
                 )
                 if not more:
@@ -200,12 +210,9 @@ class RedisQueue:
     async def gauges(self, streams: Sequence[Stream]) -> list[Gauge]:
         """Answer the state of streams, in their order."""
         async with self._links.link() as link:
-            asked = [command for stream in streams for command in commands.gauge(stream)]
+            asked = [commands.gauge(stream, link.run) for stream in streams]
             replies, _ = await self._ask(link, asked)
-            return [
-                commands.gauged(link.run, meta, oldest)
-                for meta, oldest in zip(replies[::2], replies[1::2], strict=True)
-            ]
+        return [commands.gauged(reply) for reply in replies]
 
     async def spill(self, streams: Sequence[Stream], on: bool) -> None:
         """Set or clear the flag that `gauges` shows."""
@@ -238,7 +245,12 @@ class RedisQueue:
                     if commands.holds(link.run, meta)
                 ]
 
-        return await self._wakeups.wait(streams, worker, timeout_s, ask)
+        try:
+            return await self._wakeups.wait(streams, worker, timeout_s, ask)
+        except QueueUnavailable:
+            if self._links.closed:
+                return []  # closed during the wait, not before
+            raise
 
     async def _check(self, link: Link) -> None:
         """Know an epoch of this run before anything is changed. Raises QueueLost."""
@@ -259,11 +271,11 @@ class RedisQueue:
         streams: Iterable[Stream],
         wanted: Callable[[Known], bool],
         ask: Ask,
-        take: Callable[[Stream, Known, bool, Any], None],
+        take: Callable[[Stream, Known, bool, Sequence[Any]], None],
     ) -> None:
         """Ask each stream of which `wanted` says so, also where that comes out only now.
 
-        take: is handed each reply, and whether it is newer than all that the logs said so far.
+        take: is handed its replies, and whether they are newer than all that the logs said so far.
         """
         left = dict.fromkeys(streams)
         kinds = _kinds(left)
@@ -274,10 +286,12 @@ class RedisQueue:
                 return
             first = False
             asked = [ask(stream, link.run) for stream in todo]
-            replies, as_of = await self._ask(link, asked, kinds)
-            for stream, reply in zip(todo, replies, strict=True):
+            replies, as_of = await self._ask(link, [one for each in asked for one in each], kinds)
+            at = 0
+            for stream, each in zip(todo, asked, strict=True):
                 known = self._watch.known(stream)
-                take(stream, known, known.mark <= as_of, reply)
+                take(stream, known, known.mark <= as_of, replies[at : at + len(each)])
+                at += len(each)
                 del left[stream]
 
     async def _ask(

@@ -9,6 +9,7 @@ from notify.queue.redis import keys
 from notify.queue.redis.client import Command
 
 PUSH: Final = b"notify1_push"
+GROUP: Final = b"w"
 # One function call blocks the server: it takes so many chunks or bytes, or one chunk.
 CALL_CHUNKS_MAX: Final = 256
 CALL_BYTES_MAX: Final = 4 << 20
@@ -64,18 +65,35 @@ def streams_of(groups: Iterable[Group]) -> tuple[set[Stream], set[Stream]]:
     return now, later
 
 
-def claim(stream: Stream, run: bytes, chunks_max: int) -> Command:
-    """Take chunks that wait."""
-    return call(b"notify1_claim", stream, run, chunks_max)
+def claim(stream: Stream, chunks_max: int) -> tuple[Command, Command]:
+    """Take chunks that wait: bare commands, which spare the chunks two copies in Lua."""
+    return (
+        depth(stream),
+        (b"XREADGROUP", b"GROUP", GROUP, GROUP, b"COUNT", chunks_max, b"STREAMS",
+         keys.of_stream(stream)[keys.CHUNKS], b">"),
+    )  # fmt: skip
 
 
-def claimed(stream: Stream, reply: Sequence[Any]) -> list[Claim]:
-    """The claims in the reply to `claim`, behind the depth."""
+def is_odd(run: bytes, meta: Sequence[bytes | None], answer: Any) -> bool:
+    """Whether the replies to `claim` do not fit: left by an earlier run, or partly deleted."""
+    if isinstance(answer, Exception):  # there is no group
+        return meta[0] is not None and (meta[0] != run or holds(run, meta))
+    return meta[0] != run
+
+
+def mend(stream: Stream, run: bytes, chunks_max: int) -> Command:
+    """Drop what is left of an earlier run, offer anew what lost its group, and take chunks."""
+    return call(b"notify1_mend", stream, run, chunks_max)
+
+
+def claimed(stream: Stream, answer: Any) -> list[Claim]:
+    """The claims in the answer to `claim` or `mend`."""
+    if not answer or isinstance(answer, Exception):
+        return []
     return [
-        Claim(stream, f"{reply[i].decode()}-1", reply[i + 3], int(reply[i + 1]), False,
-              int(reply[i + 2]))
-        for i in range(1, len(reply), 4)
-    ]  # fmt: skip
+        Claim(stream, f"{entry.decode()}-1", fields[5], int(fields[1]), False, int(fields[3]))
+        for entry, fields in answer[0][1]
+    ]
 
 
 def takeover(stream: Stream, run: bytes, idle_ms: int, chunks_max: int) -> Command:
@@ -116,21 +134,15 @@ def spill(stream: Stream, run: bytes, on: bool) -> Command:
     return call(b"notify1_spill", stream, run, int(on))
 
 
-def gauge(stream: Stream) -> tuple[Command, Command]:
-    """Read a stream's state: no function, nothing is written."""
-    names = keys.of_stream(stream)
-    return (
-        (b"HMGET", names[keys.META], b"run", b"depth", b"spill"),
-        (b"ZRANGE", names[keys.AGES], 0, 0, b"WITHSCORES"),
-    )
+def gauge(stream: Stream, run: bytes) -> Command:
+    """Read a stream's state."""
+    return call(b"notify1_gauge", stream, run)
 
 
-def gauged(run: bytes, meta: Sequence[bytes | None], oldest: Sequence[bytes]) -> Gauge:
-    """What the replies to `gauge` say; nothing of an earlier run counts."""
-    if meta[0] != run:
-        return Gauge(0, 0, False)
-    depth = int(meta[1] or 0)
-    return Gauge(depth, int(float(oldest[1])) if depth and oldest else 0, meta[2] is not None)
+def gauged(reply: Sequence[int]) -> Gauge:
+    """What the reply to `gauge` says."""
+    items, oldest_ms, spilling = reply
+    return Gauge(items, oldest_ms, bool(spilling))
 
 
 def depth(stream: Stream) -> Command:

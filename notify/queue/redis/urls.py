@@ -10,7 +10,9 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_url
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
 
 from notify.domain.errors import ConfigError
 
@@ -62,9 +64,13 @@ class Source:
             for name in ("sentinel_username", "sentinel_password")
             if name in options
         }
+        # One Sentinel after the other is asked, within the time that connecting may take: none
+        # of them is worth a second try.
+        patience_s = self.connect_timeout_s / (len(sentinels) + 1)
         timeouts = {
-            "socket_timeout": self.connect_timeout_s,
-            "socket_connect_timeout": self.connect_timeout_s,
+            "socket_timeout": patience_s,
+            "socket_connect_timeout": patience_s,
+            "retry": Retry(NoBackoff(), 0),
         }
         self._sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py's
             sentinels, sentinel_kwargs={**own, **timeouts}
