@@ -1,13 +1,14 @@
 """Storage adapters. Each passes tests/conformance/storage; the URL's scheme chooses one."""
 
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from notify.config.sections import StorageConfig
 from notify.domain.errors import ConfigError
 from notify.domain.ports import Storage
 from notify.storage.sqlite import SqliteStorage
 
-__all__ = ["open_storage"]
+__all__ = ["open_storage", "sqlite_path", "sqlite_url"]
 
 _SQLITE_FORM = "write sqlite:///relative.db or sqlite:////absolute.db"
 
@@ -20,14 +21,20 @@ def open_storage(config: StorageConfig) -> Storage:
     """
     scheme, separator, _ = config.url.partition(":")
     if scheme.lower() == "sqlite":
-        return SqliteStorage(_sqlite_path(config.url))
+        return SqliteStorage(sqlite_path(config.url))
     known = "known is sqlite:///path"
     if not separator:
         raise ConfigError([f"storage.url has no scheme such as sqlite: ; {known}"])
     raise ConfigError([f"storage.url has the scheme {scheme!r}; {known}"])
 
 
-def _sqlite_path(url: str) -> str:
+def sqlite_url(path: Path) -> str:
+    """The storage.url of a data file, whatever characters its path has."""
+    return f"sqlite:///{quote(str(path))}"
+
+
+def sqlite_path(url: str) -> str:
+    """The data file that a sqlite: URL names. Raises ConfigError where it names none."""
     parts = urlsplit(url)
     if parts.query or parts.fragment:
         raise ConfigError([f"storage.url takes no options after ? or #: {_SQLITE_FORM}"])
