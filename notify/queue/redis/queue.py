@@ -239,11 +239,13 @@ class RedisQueue:
             async with self._links.link() as link:
                 asked = [commands.depth(stream) for stream in doubtful]
                 replies, _ = await self._ask(link, asked, _kinds(streams), lost=True)
-                return [
+                held = [
                     stream
                     for stream, meta in zip(doubtful, replies, strict=True)
                     if commands.holds(link.run, meta)
                 ]
+            self._links.check_open()  # or nobody would wake a sleep that begins now
+            return held
 
         try:
             return await self._wakeups.wait(streams, worker, timeout_s, ask)

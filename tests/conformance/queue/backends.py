@@ -157,7 +157,8 @@ class RedisBackend:
         return self._clock.now_ms()
 
     async def advance(self, ms: int) -> None:
-        await asyncio.sleep((ms + 1) / 1000)
+        # Redis counts whole milliseconds, and a key ends in the one after its last.
+        await asyncio.sleep((ms + 3) / 1000)
 
     async def settle(self) -> None:
         await asyncio.sleep(0.01)
