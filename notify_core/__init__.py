@@ -15,23 +15,34 @@ if TYPE_CHECKING:
     import notify_core.fanout as fanout
     import notify_core.ids as ids
     import notify_core.mark as mark
+    import notify_core.push as push
     import notify_core.receive as receive
     import notify_core.sign as sign
     import notify_core.sqltext as sqltext
 
     ACCELERATED: Final[bool] = True
 elif os.environ.get("NOTIFY_PURE") == "1":
-    from notify_core.pure import chunk, fanout, ids, mark, receive, sign, sqltext
+    from notify_core.pure import chunk, fanout, ids, mark, push, receive, sign, sqltext
 
     ACCELERATED = False
 else:
     try:
-        from notify_core import chunk, fanout, ids, mark, receive, sign, sqltext
+        from notify_core import chunk, fanout, ids, mark, push, receive, sign, sqltext
 
         ACCELERATED = True
     except ImportError:
-        from notify_core.pure import chunk, fanout, ids, mark, receive, sign, sqltext
+        from notify_core.pure import chunk, fanout, ids, mark, push, receive, sign, sqltext
 
         ACCELERATED = False
 
-__all__ = ["ACCELERATED", "chunk", "fanout", "ids", "mark", "receive", "sign", "sqltext"]
+__all__ = [
+    "ACCELERATED",
+    "chunk",
+    "fanout",
+    "ids",
+    "mark",
+    "push",
+    "receive",
+    "sign",
+    "sqltext",
+]

@@ -3,6 +3,7 @@
 CoreError
 ├── BodyError    a request body that cannot be accepted
 ├── ChunkError   a chunk that is damaged, or of another version or kind
+├── ReplyError   an answer of Redis that is not RESP2
 ├── SecretError  a signing secret that is not of its form
 └── SqlTextError a value that has no SQL literal
 """
@@ -29,6 +30,10 @@ class BodyError(CoreError):
 
 class ChunkError(CoreError):
     """A chunk that is damaged, or of another version or kind than asked for."""
+
+
+class ReplyError(CoreError):
+    """An answer of Redis that is not RESP2: what speaks there is not Redis."""
 
 
 class SecretError(CoreError):

@@ -7,6 +7,10 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
+from tests.servers.redis import shared_redis
+
+__all__ = ["run", "shared_redis"]
+
 T = TypeVar("T")
 
 

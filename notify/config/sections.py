@@ -7,6 +7,8 @@ from typing import Any
 _SECRET: dict[str, Any] = {"secret": True}
 # Up to the last @: whoever forgets to escape a password must not see its rest in the log.
 _URL_PASSWORD = re.compile(r"(?<=://)([^:/@]*:).*(?=@)")
+# redis-py takes one as an option too.
+_URL_OPTION = re.compile(r"(?<=password=)[^&]*")
 
 
 class _Masked:
@@ -20,7 +22,7 @@ class _Masked:
             if item.metadata.get("secret") and value:
                 value = "***"
             elif item.name == "url":
-                value = _URL_PASSWORD.sub(r"\1***", value)
+                value = _URL_OPTION.sub("***", _URL_PASSWORD.sub(r"\1***", value))
             shown[item.name] = repr(value)
         return shown
 

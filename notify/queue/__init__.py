@@ -4,6 +4,8 @@ from notify.config import QueueConfig
 from notify.domain.errors import ConfigError
 from notify.domain.ports import Clock, Queue
 from notify.queue.memory import MemoryQueue
+from notify.queue.redis import RedisQueue
+from notify.queue.redis.urls import SCHEMES
 
 __all__ = ["open_queue"]
 
@@ -14,9 +16,12 @@ async def open_queue(config: QueueConfig, clock: Clock) -> Queue:
     queue: Queue
     if colon and scheme == "memory":
         queue = MemoryQueue(clock)
+    elif colon and scheme in SCHEMES:
+        queue = RedisQueue(config.url, clock)
     else:
         # Only the scheme is shown: the rest of a URL may hold a password.
         shown = f"the scheme {scheme!r}" if colon else "no scheme"
-        raise ConfigError([f"queue.url has {shown}; known is memory: (in this process)"])
+        known = "memory: (in this process), redis://, rediss://, unix:// and redis+sentinel://"
+        raise ConfigError([f"queue.url has {shown}; known are {known}"])
     await queue.open()
     return queue

@@ -12,7 +12,11 @@ from typing import Any, Final, Protocol
 
 from notify.domain.ports import Queue
 from notify.queue.memory import MemoryQueue
+from notify.queue.redis import RedisQueue
+from tests.servers.redis import RedisServer
 
+# A pytest fixture's value by its name.
+Fixture = Callable[[str], Any]
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
@@ -132,7 +136,46 @@ class RealTimeBackend(MemoryBackend):
         await asyncio.sleep(0.01)
 
 
-BACKENDS: Final[dict[str, Callable[[], Backend]]] = {
-    "memory": MemoryBackend,
-    "memory in real time": RealTimeBackend,
+class RedisBackend:
+    """RedisQueue over a private server, in real time."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._clock = _RealClock()
+        self._others: list[RedisQueue] = []
+        self.queue: Queue = RedisQueue(server.url, self._clock)
+
+    async def open(self) -> None:
+        await self.lose()
+        await self.queue.open()
+
+    async def close(self) -> None:
+        for queue in (self.queue, *self._others):
+            await queue.close()
+
+    def now_ms(self) -> int:
+        return self._clock.now_ms()
+
+    async def advance(self, ms: int) -> None:
+        # Redis counts whole milliseconds, and a key ends in the one after its last.
+        await asyncio.sleep((ms + 3) / 1000)
+
+    async def settle(self) -> None:
+        await asyncio.sleep(0.01)
+
+    async def lose(self) -> None:
+        with self._server.client() as client:
+            client.flushall()
+
+    async def other(self) -> Queue:
+        queue = RedisQueue(self._server.url, self._clock)
+        await queue.open()
+        self._others.append(queue)
+        return queue
+
+
+BACKENDS: Final[dict[str, Callable[[Fixture], Backend]]] = {
+    "memory": lambda _: MemoryBackend(),
+    "memory in real time": lambda _: RealTimeBackend(),
+    "redis": lambda fixture: RedisBackend(fixture("shared_redis")),
 }

@@ -11,7 +11,7 @@ from tests.conformance.queue.backends import BACKENDS, Backend, Run
 @pytest.fixture(params=BACKENDS)
 def bare(request: pytest.FixtureRequest, run: Run) -> Iterator[Backend]:
     """A backend without an epoch."""
-    backend = BACKENDS[request.param]()
+    backend = BACKENDS[request.param](request.getfixturevalue)
     run(backend.open())
     yield backend
     run(backend.close())

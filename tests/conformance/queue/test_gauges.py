@@ -1,6 +1,11 @@
 """Gauges count items, know the oldest push and carry the spill flag."""
 
-from notify.domain.ports import Push, Queue, Stream, StreamKind
+from itertools import count
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from notify.domain.ports import Claim, Push, Queue, Stream, StreamKind
 from tests.conformance.queue.backends import Backend, Run
 
 A = Stream(StreamKind.SUBSCRIPTION, 1)
@@ -134,5 +139,63 @@ def test_what_follows_from_a_chunk_is_as_old_as_that_was(
         assert (again.chunk, again.since_ms) == (b"retry", first.since_ms)
         await queue.ack([again])
         assert (await queue.gauges([A]))[0].oldest_ms == new.since_ms > first.since_ms
+
+    run(scenario())
+
+
+since = st.integers(1, 6)
+step = st.one_of(
+    st.tuples(st.just("push"), since),
+    st.tuples(st.just("delay"), since, st.integers(1, 4)),
+    st.tuples(st.just("promote"), st.integers(1, 4)),
+    st.tuples(st.just("claim"), st.integers(1, 3)),
+    st.tuples(st.just("ack"), st.integers(0, 99)),
+)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=st.lists(step, max_size=30))
+def test_oldest_is_the_least_of_all_in_whatever_order_they_come_and_go(
+    backend: Backend, run: Run, steps: list[tuple[str, *tuple[int, ...]]]
+) -> None:
+    queue, chunks = backend.queue, count()
+
+    async def scenario() -> None:
+        left: dict[bytes, int] = {}
+        held: list[Claim] = []
+
+        async def push(since_ms: int, due_ms: int = 0) -> None:
+            chunk = b"%d" % next(chunks)
+            left[chunk] = since_ms
+            await queue.push([Push(A, chunk, 1, due_ms, since_ms)])
+
+        async def ack(pick: int) -> None:
+            if held:
+                claim = held.pop(pick % len(held))
+                assert left.pop(claim.chunk) == claim.since_ms
+                await queue.ack([claim])
+
+        async def check() -> None:
+            assert (await queue.gauges([A]))[0].oldest_ms == min(left.values(), default=0)
+
+        for name, *numbers in steps:
+            if name == "promote":
+                await queue.promote([A], numbers[0])
+            elif name == "claim":
+                held.extend(await queue.claim([A], "w1", numbers[0]))
+            elif name == "ack":
+                await ack(numbers[0])
+            else:
+                await push(*numbers)
+            await check()
+        await queue.promote([A], 9)
+        held.extend(await queue.claim([A], "w1", 99))
+        while held:
+            await ack(0)
+            await check()
 
     run(scenario())

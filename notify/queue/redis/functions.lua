@@ -1,0 +1,306 @@
+#!lua name=notify1
+-- The queue's atomic steps. Each function touches the keys of one stream, so of one hash slot.
+--
+-- KEYS of a stream, in this order ({s17} is its hash tag: kind and number):
+--   nt:{s17}:q  stream   entries `n` items, `s` since_ms, `c` chunk; one consumer group, whose
+--                        one consumer stands for all workers: a holding is told apart by entry
+--                        id and delivery count, so that workers that died leave nothing behind
+--   nt:{s17}:d  zset     delayed chunks by due_ms; member = sequence (16 digits), items (10),
+--                        since_ms (16), chunk
+--   nt:{s17}:a  zset     since_ms of late entries, by stream id, and of delayed ones, by `d` and
+--                        sequence. Late is an entry older than one before it in the stream: so
+--                        the others stand in the order of their age, and the least since_ms of
+--                        all is the first entry's or the least in here. Most are not late.
+--   nt:{s17}:m  hash     `run` the server run that the contents belong to, `depth` items,
+--                        `seq` last sequence of the delay set, `top` greatest since_ms in the
+--                        stream so far, `spill` flag
+-- Other keys:
+--   nt:epoch         string  the run, a nonce and the epoch's token, separated by spaces
+--   nt:{wake:s}      stream  wake log of a kind: `p` numbers of streams pushed to, `d` of those
+--                            pushed to with a delay; its ids 0-1, 0-2, ... have no gap
+--   nt:{lease:NAME}  string  owner of a named lease
+--
+-- ARGV[1] of a stream's functions is the run id of the server as the caller's connection knows
+-- it. What an earlier run left (a snapshot, an append-only file, a promoted replica) may lack
+-- what was pushed last and hold what was acknowledged: it is dropped when it is met.
+--
+-- An empty stream lives on for a minute: a stream made anew could give an entry the id of one
+-- that was acknowledged in the same millisecond, and a late second acknowledgement would hit it.
+
+local GROUP = 'w'
+local EMPTY_TTL_S = 60
+local WAKE_ENTRIES = 1000
+-- Arguments that one redis.call takes without straining the Lua stack.
+local SPREAD = 2000
+
+local function ours(keys, run)
+  local was = redis.call('HGET', keys[4], 'run')
+  if was == run then return true end
+  if was then redis.call('UNLINK', keys[1], keys[2], keys[3], keys[4]) end
+  return false
+end
+
+local function depth_of(keys)
+  return tonumber(redis.call('HGET', keys[4], 'depth') or 0)
+end
+
+local function failed(answer)
+  return type(answer) == 'table' and answer.err
+end
+
+-- Append a chunk to the stream; `ages` gets its age where it is late. Answers the new top.
+local function append(keys, top, items, since, chunk, ages)
+  local id = redis.call('XADD', keys[1], '*', 'n', items, 's', since, 'c', chunk)
+  local since_ms = tonumber(since)
+  if since_ms >= top then return since_ms end
+  ages[#ages + 1] = since
+  ages[#ages + 1] = id
+  return top
+end
+
+local function spread(command, key, arguments)
+  for first = 1, #arguments, SPREAD do
+    redis.call(command, key, unpack(arguments, first, math.min(first + SPREAD - 1, #arguments)))
+  end
+end
+
+-- ARGV: run, now_ms, then for each chunk: items, due_ms, since_ms (0: now), chunk.
+-- Answers the depth.
+local function push(keys, args)
+  local run, now = args[1], args[2]
+  local held = ours(keys, run)
+  local depth, seq, top = 0, 0, 0
+  if held then
+    local was = redis.call('HMGET', keys[4], 'depth', 'seq', 'top')
+    depth, seq, top = tonumber(was[1] or 0), tonumber(was[2] or 0), tonumber(was[3] or 0)
+  end
+  if depth == 0 then
+    if redis.call('EXISTS', keys[1]) == 1 then
+      redis.call('PERSIST', keys[1])
+      redis.call('PERSIST', keys[4])
+    else
+      redis.call('XGROUP', 'CREATE', keys[1], GROUP, '0', 'MKSTREAM')
+    end
+  end
+  local ages = {}
+  for i = 3, #args, 4 do
+    local items, due, since, chunk = args[i], args[i + 1], args[i + 2], args[i + 3]
+    if since == '0' then since = now end
+    if due == '0' then
+      top = append(keys, top, items, since, chunk, ages)
+    else
+      seq = seq + 1
+      local name = string.format('%016d', seq)
+      local member = name .. string.format('%010d%016d', tonumber(items), tonumber(since)) .. chunk
+      redis.call('ZADD', keys[2], due, member)
+      ages[#ages + 1] = since
+      ages[#ages + 1] = 'd' .. name
+    end
+    depth = depth + tonumber(items)
+  end
+  spread('ZADD', keys[3], ages)
+  redis.call(
+    'HSET', keys[4], 'run', run, 'depth', depth, 'seq', seq, 'top', string.format('%d', top))
+  return depth
+end
+
+-- Somebody deleted the stream or its group (eviction, an operator): what is left is offered
+-- anew, or, where nothing is left, not counted any longer.
+local function restore(keys)
+  if redis.call('EXISTS', keys[1]) == 1 or redis.call('EXISTS', keys[2]) == 1 then
+    redis.pcall('XGROUP', 'CREATE', keys[1], GROUP, '0', 'MKSTREAM')
+  elseif depth_of(keys) > 0 then
+    redis.call('UNLINK', keys[3], keys[4])
+  end
+end
+
+-- For a stream that a bare XREADGROUP found to be odd. ARGV: run, chunks_max.
+-- Answers as XREADGROUP does.
+local function mend(keys, args)
+  if not ours(keys, args[1]) then return false end
+  restore(keys)
+  local answer = redis.pcall(
+    'XREADGROUP', 'GROUP', GROUP, GROUP, 'COUNT', args[2], 'STREAMS', keys[1], '>')
+  return not failed(answer) and answer
+end
+
+-- The delivery count of an entry that somebody holds, nil of any other.
+local function holding(keys, id)
+  local pending = redis.pcall('XPENDING', keys[1], GROUP, id, id, 1)
+  if failed(pending) or not pending[1] then return nil end
+  return pending[1][4]
+end
+
+-- The same of the oldest entries that are held, by id: mostly, these are the ones asked for.
+local function oldest_holdings(keys, count)
+  local counts = {}
+  local pending = redis.pcall('XPENDING', keys[1], GROUP, '-', '+', count)
+  if not failed(pending) then
+    for _, entry in ipairs(pending) do counts[entry[1]] = entry[4] end
+  end
+  return counts
+end
+
+-- ARGV: run, then for each claim: id, delivery count, items. A dead claim is passed over.
+-- Answers the depth.
+local function ack(keys, args)
+  if not ours(keys, args[1]) then return 0 end
+  local counts = oldest_holdings(keys, (#args - 1) / 3)
+  local ids, items = {}, 0
+  local taken = {}
+  for i = 2, #args, 3 do
+    local id = args[i]
+    if not taken[id] and (counts[id] or holding(keys, id)) == tonumber(args[i + 1]) then
+      taken[id] = true
+      ids[#ids + 1] = id
+      items = items + tonumber(args[i + 2])
+    end
+  end
+  if #ids == 0 then return depth_of(keys) end
+  redis.call('XACK', keys[1], GROUP, unpack(ids))
+  redis.call('XDEL', keys[1], unpack(ids))
+  if redis.call('EXISTS', keys[3]) == 1 then redis.call('ZREM', keys[3], unpack(ids)) end
+  if redis.call('XLEN', keys[1]) > 0 or redis.call('EXISTS', keys[2]) == 1 then
+    return redis.call('HINCRBY', keys[4], 'depth', -items)
+  end
+  redis.call('HSET', keys[4], 'depth', 0)
+  redis.call('EXPIRE', keys[1], EMPTY_TTL_S)
+  if redis.call('HEXISTS', keys[4], 'spill') == 0 then
+    redis.call('EXPIRE', keys[4], EMPTY_TTL_S)
+  end
+  return 0
+end
+
+-- ARGV: run, then for each claim: id, delivery count. A dead claim is passed over.
+local function renew(keys, args)
+  if not ours(keys, args[1]) then return 0 end
+  local counts = oldest_holdings(keys, (#args - 1) / 2)
+  local ids = {}
+  for i = 2, #args, 2 do
+    local id = args[i]
+    if (counts[id] or holding(keys, id)) == tonumber(args[i + 1]) then ids[#ids + 1] = id end
+  end
+  if #ids > 0 then
+    ids[#ids + 1] = 'JUSTID'
+    redis.call('XCLAIM', keys[1], GROUP, GROUP, 0, unpack(ids))
+  end
+  return #ids
+end
+
+-- ARGV: run, idle_ms, chunks_max.
+-- Answers the depth, then for each chunk: id, delivery count, items, since_ms, chunk.
+local function takeover(keys, args)
+  if not ours(keys, args[1]) then return {0} end
+  local wanted = tonumber(args[3])
+  local out, taken, cursor = {0}, 0, '0-0'
+  repeat
+    local answer = redis.pcall(
+      'XAUTOCLAIM', keys[1], GROUP, GROUP, args[2], cursor, 'COUNT', wanted - taken)
+    if failed(answer) then
+      restore(keys)
+      break
+    end
+    cursor = answer[1]
+    for _, entry in ipairs(answer[2]) do
+      local fields = entry[2]
+      taken = taken + 1
+      out[#out + 1] = entry[1]
+      out[#out + 1] = holding(keys, entry[1])
+      out[#out + 1] = fields[2]
+      out[#out + 1] = fields[4]
+      out[#out + 1] = fields[6]
+    end
+  until taken >= wanted or cursor == '0-0'
+  out[1] = depth_of(keys)
+  return out
+end
+
+-- ARGV: run, now_ms, chunks_max.
+-- Answers how many chunks moved, when the next one is due (0: none), and the depth.
+local function promote(keys, args)
+  if not ours(keys, args[1]) then return {0, 0, 0} end
+  local due = redis.call('ZRANGEBYSCORE', keys[2], '-inf', args[2], 'LIMIT', 0, args[3])
+  if #due > 0 then
+    local ages, gone = {}, {}
+    local top = tonumber(redis.call('HGET', keys[4], 'top') or 0)
+    for i, member in ipairs(due) do
+      local items = string.format('%d', tonumber(member:sub(17, 26)))
+      local since = string.format('%d', tonumber(member:sub(27, 42)))
+      top = append(keys, top, items, since, member:sub(43), ages)
+      gone[i] = 'd' .. member:sub(1, 16)
+    end
+    redis.call('ZREM', keys[2], unpack(due))
+    redis.call('ZREM', keys[3], unpack(gone))
+    spread('ZADD', keys[3], ages)
+    redis.call('HSET', keys[4], 'top', string.format('%d', top))
+  end
+  local next_due = redis.call('ZRANGE', keys[2], 0, 0, 'WITHSCORES')[2]
+  return {#due, tonumber(next_due or 0), depth_of(keys)}
+end
+
+-- ARGV: run. Answers depth, the least since_ms (0: empty) and the spill flag.
+local function gauge(keys, args)
+  local meta = redis.call('HMGET', keys[4], 'run', 'depth', 'spill')
+  if meta[1] ~= args[1] then return {0, 0, 0} end
+  local oldest
+  local first = redis.call('XRANGE', keys[1], '-', '+', 'COUNT', 1)[1]
+  if first then oldest = tonumber(first[2][4]) end
+  local late = redis.call('ZRANGE', keys[3], 0, 0, 'WITHSCORES')[2]
+  if late and (not oldest or tonumber(late) < oldest) then oldest = tonumber(late) end
+  return {tonumber(meta[2] or 0), oldest or 0, meta[3] and 1 or 0}
+end
+
+-- ARGV: run, '1' or '0'.
+local function spill(keys, args)
+  local held = ours(keys, args[1])
+  if args[2] == '1' then
+    redis.call('HSET', keys[4], 'run', args[1], 'spill', 1)
+    redis.call('PERSIST', keys[4])
+  elseif held then
+    redis.call('HDEL', keys[4], 'spill')
+    if depth_of(keys) == 0 then redis.call('EXPIRE', keys[4], EMPTY_TTL_S) end
+  end
+  return 1
+end
+
+-- KEYS: a wake log. ARGV: numbers of streams pushed to, numbers of those pushed with a delay.
+local function wake(keys, args)
+  return redis.call('XADD', keys[1], 'MAXLEN', '~', WAKE_ENTRIES, '0-*', 'p', args[1], 'd', args[2])
+end
+
+-- KEYS: the epoch. ARGV: run, nonce and token. Answers 1 to the one who began it.
+local function begin(keys, args)
+  local was = redis.call('GET', keys[1])
+  if was and was:sub(1, #args[1] + 1) == args[1] .. ' ' then return 0 end
+  redis.call('SET', keys[1], args[1] .. ' ' .. args[2])
+  return 1
+end
+
+-- KEYS: a lease. ARGV: owner, ttl_ms. Answers 1 to its holder.
+local function lease(keys, args)
+  local was = redis.call('GET', keys[1])
+  if was and was ~= args[1] then return 0 end
+  redis.call('SET', keys[1], args[1], 'PX', args[2])
+  return 1
+end
+
+-- KEYS: a lease. ARGV: owner.
+local function release(keys, args)
+  if redis.call('GET', keys[1]) ~= args[1] then return 0 end
+  return redis.call('DEL', keys[1])
+end
+
+-- What drains the queue must work where memory has run out; what fills it must not.
+local DRAINS = {'allow-oom'}
+redis.register_function('notify1_push', push)
+redis.register_function{function_name='notify1_mend', callback=mend, flags=DRAINS}
+redis.register_function{function_name='notify1_ack', callback=ack, flags=DRAINS}
+redis.register_function{function_name='notify1_renew', callback=renew, flags=DRAINS}
+redis.register_function{function_name='notify1_takeover', callback=takeover, flags=DRAINS}
+redis.register_function{function_name='notify1_promote', callback=promote, flags=DRAINS}
+redis.register_function{function_name='notify1_gauge', callback=gauge, flags={'no-writes'}}
+redis.register_function{function_name='notify1_spill', callback=spill, flags=DRAINS}
+redis.register_function{function_name='notify1_wake', callback=wake, flags=DRAINS}
+redis.register_function{function_name='notify1_begin', callback=begin, flags=DRAINS}
+redis.register_function{function_name='notify1_lease', callback=lease, flags=DRAINS}
+redis.register_function{function_name='notify1_release', callback=release, flags=DRAINS}

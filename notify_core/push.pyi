@@ -1,0 +1,9 @@
+from collections.abc import Sequence
+
+def pack(commands: Sequence[Sequence[bytes | int]]) -> bytes: ...
+def pack_pushes(
+    function: bytes,
+    groups: Sequence[tuple[Sequence[bytes], Sequence[Sequence[object]]]],
+    arguments: Sequence[bytes | int],
+) -> bytes: ...
+def scan(answer: bytes | bytearray, start: int, replies: int) -> tuple[int, int, bytes | None]: ...
