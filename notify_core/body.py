@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 
 from notify_core.errors import BodyError
+from notify_core.headers import HEADERS_BYTES_MAX
 
 JSON: Final = ""  # how application/json is stored
 MSGPACK: Final = "application/msgpack"
@@ -30,7 +31,7 @@ class Limits(NamedTuple):
     items_max: int = 1000
     payload_bytes_max: int = 1 << 20
     depth_max: int = 100
-    headers_bytes_max: int = 4096
+    headers_bytes_max: int = HEADERS_BYTES_MAX
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):

@@ -155,6 +155,8 @@ cdef class _Splitter:
 
     cdef Table table
     cdef object modes
+    cdef set seen  # ids of messages
+    cdef int64_t highest_id
     cdef object skip  # None where nothing is left out: the usual case
     cdef int64_t now_ms
     cdef int64_t horizon_ms
@@ -170,6 +172,8 @@ cdef class _Splitter:
     def __cinit__(self, Table table not None, modes, int64_t now_ms, horizon_ms, skip):
         self.table = table
         self.modes = modes
+        self.seen = set()
+        self.highest_id = -1
         self.skip = skip if len(skip) else None
         self.now_ms = now_ms
         self.horizon_ms = max(-1, min(horizon_ms, INT64_MAX))
@@ -188,13 +192,23 @@ cdef class _Splitter:
         cdef int64_t config_version
         cdef Py_ssize_t count = read_open(&reader, chunk, KIND_MESSAGES, &config_version)
         self.result.config_version = max(self.result.config_version, config_version)
-        self.result.messages += count
         for _ in range(count):
             span.data = <const char *> reader.at
             read_message(&reader, &message)
             span.size = <const char *> reader.at - span.data
-            self.split_one(&message, &span)
+            if self.is_new(message.id):
+                self.result.messages += 1
+                self.split_one(&message, &span)
         return read_close(&reader)
+
+    cdef bint is_new(self, int64_t msg_id) except -1:
+        # Ids rise: only one that does not can have come before.
+        if msg_id > self.highest_id:
+            self.highest_id = msg_id
+        elif msg_id in self.seen:
+            return False
+        self.seen.add(msg_id)
+        return True
 
     cdef int split_one(self, const Message *message, const Span *span) except -1:
         cdef Py_ssize_t at = self.route(message)
@@ -304,7 +318,7 @@ cdef class _Splitter:
 
 
 def split(table, ingest, modes, now_ms, horizon_ms, skip, chunk_rows_max, chunk_bytes_max):
-    """Fan out the messages of ingest chunks.
+    """Fan out the messages of ingest chunks; one that comes twice (a rescue) is split once.
 
     modes: subscription id to QUEUE, HOLD or DISCARD; QUEUE where absent. horizon_ms: a
     deliver time further off is left pending in the database instead of the delay set.

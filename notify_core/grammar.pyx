@@ -6,12 +6,14 @@ twin; the rules are those of `pure.receive`.
 
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
+from notify_core.headers import NAME_MARKS as _NAME_MARKS
+
 cdef unsigned char[256] _classes
 for _byte in range(256):
     _letter = chr(_byte) if _byte < 128 else ""
     _classes[_byte] = (
         (IN_TYPE if _letter.isalnum() or _letter and _letter in "_.:/-" else 0)
-        | (IN_TOKEN if _letter.isalnum() or _letter and _letter in "!#$%&'*+.^_`|~-" else 0)
+        | (IN_TOKEN if _letter.isalnum() or _letter and _letter in _NAME_MARKS else 0)
         | (IN_VALUE if 0x20 <= _byte < 0x7F or _byte == 9 else 0)
         | (NO_CONTROL if _byte >= 0x20 and _byte != 0x7F else 0)
     )

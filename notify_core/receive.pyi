@@ -9,7 +9,6 @@ COLUMNS: Final = (
 TYPE_CHARS_MAX: Final = 128
 CONTENT_TYPE_CHARS_MAX: Final = 128
 KEY_BYTES_MAX: Final = 128
-HEADERS_MAX: Final = 32
 
 @final
 class Batch:

@@ -19,6 +19,10 @@ from notify_core.body import JSON as _JSON
 from notify_core.body import MSGPACK as _MSGPACK
 from notify_core.body import check_json, decode
 from notify_core.errors import BodyError, ChunkError
+from notify_core.headers import HEADERS_MAX as _HEADERS_MAX
+from notify_core.headers import RESERVED_OF_MESSAGES as _RESERVED
+from notify_core.headers import RESERVED_PREFIXES as _RESERVED_PREFIXES
+from notify_core.headers import find_flaw as _find_flaw
 from notify_core.records import MessageRecord
 
 cdef extern from "Python.h":
@@ -30,17 +34,10 @@ COLUMNS = (
 TYPE_CHARS_MAX = 128
 CONTENT_TYPE_CHARS_MAX = 128
 KEY_BYTES_MAX = 128
-HEADERS_MAX = 32
 
 _ID_MAX = (1 << 63) - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MS = timedelta(milliseconds=1)
-# What Notify sets itself, and what would change how HTTP/1.1 reads the request.
-_RESERVED = frozenset([
-    "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer",
-    "transfer-encoding", "upgrade",
-])
-_RESERVED_PREFIXES = ("webhook-", "notify-", "proxy-")
 _headers_json = msgspec.json.Encoder()
 
 
@@ -335,34 +332,30 @@ cdef str _key(object key, str name):
 
 
 cdef tuple _headers(dict given, str content_type, int64_t bytes_max):
+    # The rules are those of headers.find_flaw, which also words what this scan finds.
     cdef str given_name, name, value
     cdef dict headers = {}
-    cdef set seen = set()
     cdef int64_t size = 0
-    if len(given) > HEADERS_MAX:
-        raise BodyError("item", f"a message has at most {HEADERS_MAX} headers")
+    cdef bint good = len(given) <= _HEADERS_MAX
     for given_name, value in given.items():
-        if not given_name or not all_of(given_name, IN_TOKEN):
-            raise BodyError("item", f'"{given_name[:64]}" is not the name of a header')
+        if not good or not _is_header(given_name, value):
+            good = False
+            break
         name = given_name.lower()
-        if not value or value[0] in " \t" or value[-1] in " \t" or not all_of(value, IN_VALUE):
-            raise BodyError(
-                "item",
-                f"the value of header {name[:64]} must be printable ASCII, not empty and without "
-                "spaces around it",
-            )
-        if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
-            raise BodyError("item", f"header {name[:64]} is set by Notify or by HTTP itself")
-        if name in seen:
-            raise BodyError("item", f"header {name[:64]} appears twice")
-        seen.add(name)
+        good = not (
+            name in headers or name in _RESERVED or name.startswith(_RESERVED_PREFIXES)
+        )
         size += len(name) + len(value)
-        if name == "content-type":
-            content_type = value
-        else:
-            headers[name] = value
-    if size > bytes_max:
-        raise BodyError("item", f"the headers have {size} bytes, the limit is {bytes_max}")
+        headers[name] = value
+    if not good or size > bytes_max:
+        raise BodyError("item", _find_flaw(given, _RESERVED, bytes_max))
+    content_type = headers.pop("content-type", content_type)
     if len(content_type) > CONTENT_TYPE_CHARS_MAX:
         raise BodyError("item", f"content-type has at most {CONTENT_TYPE_CHARS_MAX} characters")
     return (_headers_json.encode(headers) if headers else b""), content_type
+
+
+cdef bint _is_header(str name, str value) except -1:
+    if not name or not value or value[0] in " \t" or value[-1] in " \t":
+        return False
+    return all_of(name, IN_TOKEN) and all_of(value, IN_VALUE)

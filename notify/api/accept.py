@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from notify.api.metrics import ApiMetrics
 from notify.config import Config
 from notify.domain.errors import Busy, NotifyError, QueueError, StorageError, StorageUnavailable
-from notify.domain.ports import Clock, Push, Queue, Storage, Stream, StreamKind
+from notify.domain.ports import Clock, Inserted, Push, Queue, Storage, Stream, StreamKind
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.message_ids import MessageIds
 from notify_core import receive
@@ -190,7 +190,7 @@ class Acceptor:
     async def _commit(self, group: list[_Waiting]) -> None:
         """Store a group and answer it; whatever happens, nobody is left waiting."""
         try:
-            await self._store(group)
+            batch, (ids, fresh) = await self._store(group)
         except NotifyError as error:
             if isinstance(error, StorageError):
                 _log.warning("a commit failed: %s", error)
@@ -203,29 +203,22 @@ class Acceptor:
             _log.exception("a commit of %d requests failed; trying them one by one", len(group))
             for waiting in group:
                 await self._commit([waiting])
+        else:
+            # From here on the group is stored: no error may send it to the database again.
+            _answer(group, ids)
+            if fresh:
+                await self._hand_on(batch, fresh, sum(waiting.body_bytes for waiting in group))
         finally:  # cancelled in the middle: the outcome is unknown
             _refuse(group, StorageUnavailable("the commit was interrupted"))
 
-    async def _store(self, group: list[_Waiting]) -> None:
+    async def _store(self, group: list[_Waiting]) -> tuple[receive.Batch, Inserted]:
         batch = self._merged(group)
         started = time.perf_counter()
-        ids, fresh = await self._storage.insert_messages(batch, self._clock.now_ms())
+        inserted = await self._storage.insert_messages(batch, self._clock.now_ms())
         self._metrics.commit_seconds.observe(time.perf_counter() - started)
         self._metrics.commit_rows.observe(len(batch))
         self._metrics.accepted.inc(len(batch))
-        start = 0
-        for waiting in group:
-            end = start + len(waiting.batch)
-            if not waiting.answer.done():
-                waiting.answer.set_result(ids[start:end])
-            start = end
-        if fresh:
-            # At most one push is in flight beside the next commit, so their order is kept.
-            if self._pushing is not None:
-                await asyncio.wait({self._pushing})
-            new = batch if len(fresh) == len(batch) else batch.take(fresh)
-            size = sum(waiting.body_bytes for waiting in group)
-            self._pushing = asyncio.create_task(self._push(new, size))
+        return batch, inserted
 
     def _merged(self, group: list[_Waiting]) -> receive.Batch:
         """The group as one stamped batch. Raises Busy where there are no ids."""
@@ -242,15 +235,25 @@ class Acceptor:
             start = end
         return merged
 
-    async def _push(self, batch: receive.Batch, body_bytes: int) -> None:
+    async def _hand_on(self, batch: receive.Batch, fresh: list[int], body_bytes: int) -> None:
+        """Push what is new. At most one push is in flight beside a commit: the order is kept."""
+        if self._pushing is not None:
+            await asyncio.wait({self._pushing})
+        self._pushing = asyncio.create_task(self._push(batch, fresh, body_bytes))
+
+    async def _push(self, batch: receive.Batch, fresh: list[int], body_bytes: int) -> None:
         """Hand stored messages to the Maker. A failure loses nothing: the Rescuer finds them."""
         try:
-            await self._queue.push(self._pushes(batch, body_bytes))
-            self._depth += len(batch)
+            new = batch if len(fresh) == len(batch) else batch.take(fresh)
+            await self._queue.push(self._pushes(new, body_bytes))
+            self._depth += len(new)
         except Exception as error:
             self._metrics.push_failures.inc()
             if not self._push_failing:  # once, not for every commit while the queue is away
-                _log.warning("the queue takes no messages, the Rescuer will: %s", error)
+                bug = None if isinstance(error, NotifyError) else error
+                _log.warning(
+                    "the queue takes no messages, the Rescuer will: %s", error, exc_info=bug
+                )
             self._push_failing = True
         else:
             if self._push_failing:
@@ -278,6 +281,15 @@ class Acceptor:
             size += one
         pushes.append(Push(INGEST, batch.take(part).chunk(version, inline_max), len(part)))
         return pushes
+
+
+def _answer(group: list[_Waiting], ids: list[int]) -> None:
+    start = 0
+    for waiting in group:
+        end = start + len(waiting.batch)
+        if not waiting.answer.done():
+            waiting.answer.set_result(ids[start:end])
+        start = end
 
 
 def _refuse(group: "deque[_Waiting] | list[_Waiting]", error: Exception) -> None:

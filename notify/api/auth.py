@@ -1,11 +1,13 @@
 """Who is calling: the operator by the admin token, a producer by its API key."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
+import logging
 from typing import Final
 
-from notify.domain.errors import StorageError, Unauthorized
+from notify.domain.errors import StorageError, StorageUnavailable, Unauthorized
 from notify.domain.model import Producer
 from notify.domain.ports import Clock, Random
 from notify.runtime.directory import DirectoryCache
@@ -16,6 +18,7 @@ KEY_BYTES: Final = 32
 # not more often than this, or a stranger with wrong keys would load the database.
 LOOK_AGAIN_MS: Final = 200
 _BEARER: Final = b"bearer "
+_log = logging.getLogger(__name__)
 
 
 def new_api_key(random: Random) -> str:
@@ -44,6 +47,8 @@ class Keys:
         self._clock = clock
         self._admin_token = admin_token.encode()
         self._looked_ms = 0
+        self._looking: asyncio.Task[None] | None = None
+        self._look_failed = False
 
     def is_admin(self, authorization: bytes) -> bool:
         """Whether this is the admin token. Raises Unauthorized where there is no bearer token."""
@@ -56,19 +61,41 @@ class Keys:
             raise Unauthorized("this call needs the admin token (option api.admin_token)")
 
     async def producer(self, authorization: bytes) -> Producer:
-        """The producer whose API key this is. Raises Unauthorized for any other."""
+        """The producer whose API key this is.
+
+        Raises Unauthorized for any other; StorageUnavailable where the database cannot be asked
+        about a key that is not known here: a producer may take a 401 for final.
+        """
         key = bearer(authorization)
         key_hash = hash_key(key)
         producer = self._directory.producer_of_key(key_hash)
         if producer is None and key.startswith(KEY_PREFIX.encode()):
-            now_ms = self._clock.now_ms()
-            if not 0 <= now_ms - self._looked_ms < LOOK_AGAIN_MS:
-                self._looked_ms = now_ms
-                try:
-                    await self._directory.refresh()
-                except StorageError as error:
-                    raise Unauthorized("the API key cannot be checked at the moment") from error
-                producer = self._directory.producer_of_key(key_hash)
+            await self._look()
+            producer = self._directory.producer_of_key(key_hash)
         if producer is None:
             raise Unauthorized("this is not the API key of any producer")
         return producer
+
+    async def _look(self) -> None:
+        """Look for new keys, all who ask together, unless it was done a moment ago."""
+        looking, now_ms = self._looking, self._clock.now_ms()
+        if looking is None and not 0 <= now_ms - self._looked_ms < LOOK_AGAIN_MS:
+            self._looked_ms = now_ms
+            looking = self._looking = asyncio.create_task(self._refresh())
+        if looking is not None:
+            await asyncio.wait({looking})  # one that gives up leaves the look to the others
+            looking.result()
+        if self._look_failed:
+            raise StorageUnavailable("the database does not answer: the API key is not checked")
+
+    async def _refresh(self) -> None:
+        failed = True
+        try:
+            await self._directory.refresh()
+            failed = False
+        except StorageError as error:
+            if not self._look_failed:  # once, not for every look while the database is away
+                _log.warning("unknown API keys cannot be looked up: %s", error)
+        finally:
+            self._look_failed = failed
+            self._looking = None

@@ -59,6 +59,13 @@ class Inserted(NamedTuple):
     fresh: list[int]
 
 
+class Standing(NamedTuple):
+    """How far a delivery is: its status, and the HTTP tries that were marked so far."""
+
+    status: DeliveryStatus
+    attempts: int
+
+
 class WorkerLease(NamedTuple):
     """A worker number (0..255) of the id maker, held until expires_ms.
 
@@ -134,9 +141,18 @@ class Storage(Protocol):
         """Store a changed or deleted subscription. Raises NotFound."""
 
     async def set_subscription_status(
-        self, subscription_id: int, status: SubscriptionStatus, reason: str, now_ms: int
+        self,
+        subscription_id: int,
+        status: SubscriptionStatus,
+        reason: str,
+        now_ms: int,
+        seen: Subscription | None = None,
     ) -> Subscription:
-        """Change only the status. Raises NotFound, also where it is deleted."""
+        """Change only the status; the stored subscription. NotFound, also where it is deleted.
+
+        seen: change nothing unless status and updated_ms are still as they were seen, so that
+        what follows from an old state does not undo what an operator did since.
+        """
 
     # Messages.
 
@@ -203,7 +219,7 @@ class Storage(Protocol):
     async def pending(
         self, subscription_id: int, now_ms: int, limit: int, inline_bytes_max: int
     ) -> list[DeliveryRecord]:
-        """Pending deliveries that are due, oldest message first.
+        """Pending deliveries that are due, by due time, then message: those with none first.
 
         A payload above inline_bytes_max stays behind (None).
         """
@@ -226,10 +242,8 @@ class Storage(Protocol):
         the queue no longer holds: their chunk was lost.
         """
 
-    async def statuses(
-        self, keys: Collection[tuple[int, int]]
-    ) -> dict[tuple[int, int], DeliveryStatus]:
-        """The status of deliveries by (message id, subscription id); unknown ones are absent."""
+    async def standings(self, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], Standing]:
+        """How deliveries stand, by (message id, subscription id); unknown ones are absent."""
 
     # Small state of services.
 
@@ -275,13 +289,15 @@ class Push(NamedTuple):
     """A chunk to append. items: how many messages, deliveries or outcomes it holds.
 
     due_ms: not before (the stream's delay set keeps it until `promote`, even if that moment
-    has passed); 0: at once.
+    has passed); 0: at once. since_ms: since when its oldest item is under way, where the chunk
+    follows from an earlier one; 0: since now.
     """
 
     stream: Stream
     chunk: bytes
     items: int
     due_ms: int = 0
+    since_ms: int = 0
 
 
 class Claim(NamedTuple):
@@ -290,7 +306,8 @@ class Claim(NamedTuple):
     entry: opaque, names this one holding. Once the chunk was acknowledged or taken over, or
     the queue was lost, the claim is dead: `ack` and `renew` leave the chunk and its new holder
     alone. (Redis: the stream id and the delivery count, which XCLAIM JUSTID leaves as it is.)
-    redelivered: somebody held it before, part of its work may be done.
+    redelivered: somebody held it before, part of its work may be done. since_ms: since when
+    its oldest item is under way: pass it on with what follows from it.
     """
 
     stream: Stream
@@ -298,14 +315,14 @@ class Claim(NamedTuple):
     chunk: bytes
     items: int
     redelivered: bool
+    since_ms: int
 
 
 class Gauge(NamedTuple):
     """The state of a stream.
 
-    depth: items waiting, delayed and claimed together. oldest_ms: when the oldest entry
-    was pushed, 0 where empty; delayed and claimed entries count, and promotion or takeover
-    keeps the time of the push: what was queued before oldest_ms is in this stream no more.
+    depth: items waiting, delayed and claimed together. oldest_ms: the least since_ms of all
+    these, 0 where empty: what was queued before it is in this stream no more.
     spilling: further items stay in the database (`spill`).
     """
 
@@ -347,7 +364,8 @@ class Queue(Protocol):
     async def claim(self, streams: Sequence[Stream], worker: str, chunks_max: int) -> list[Claim]:
         """Take up to chunks_max waiting chunks of each stream, oldest first; never waits.
 
-        The answer is in the order of `streams`.
+        The answer is in the order of `streams`. Raises QueueLost once also where a new epoch
+        began since this worker's last call: what it held until then is gone.
         """
 
     async def ack(self, claims: Sequence[Claim], pushes: Sequence[Push] = ()) -> None:

@@ -95,7 +95,7 @@ class Services:
         await self.queue.open()
         await self.directory.refresh()
         await self.message_ids.open()
-        await self.rescuer.step()
+        await self.rescuer.start_alone()
         runtime, tend_ms = self.config.runtime, self.config.queue.lease_ms // 3
         stop = self._stopping
         self._accepting = asyncio.create_task(self.acceptor.run(), name="acceptor")
@@ -144,18 +144,23 @@ class Services:
         ]
 
     async def stop(self) -> None:
-        """Come to an end in the order of the flow: accept, split, deliver, mark, close."""
-        if self._accepting is not None:
-            self.acceptor.drain()
-            await asyncio.wait({self._accepting})
-        self._stopping.set()
-        if self._working:
-            await asyncio.wait(self._working)
-        await self._mark_the_rest()
-        await self._cancel(self._marking)
-        await self.rescuer.close()
-        await self.message_ids.close()
-        await self._close_ports()
+        """Come to an end in the order of the flow: accept, split, deliver, mark, close.
+
+        Whatever fails on the way, the ports are closed.
+        """
+        try:
+            if self._accepting is not None:
+                self.acceptor.drain()
+                await asyncio.wait({self._accepting})
+            self._stopping.set()
+            if self._working:
+                await asyncio.wait(self._working)
+            await self._mark_the_rest()
+            await self._cancel(self._marking)
+            await self.rescuer.close()
+            await self.message_ids.close()
+        finally:
+            await self._close_ports()
 
     async def kill(self) -> None:
         """Stop as abruptly as one loop can: for simulations of a crash."""
@@ -171,9 +176,11 @@ class Services:
             return  # unmarked deliveries are sent again after the next start
 
     async def _close_ports(self) -> None:
-        await self.transport.close()
-        await self.queue.close()
-        await self.storage.close()
+        try:
+            await self.transport.close()
+            await self.queue.close()
+        finally:
+            await self.storage.close()
 
     @staticmethod
     async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -6,8 +6,8 @@ finished is pushed. Killed between push and acknowledgement: the same deliveries
 second time; the Senders skip those that the database shows finished.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple
 
 from notify.config import MakerConfig, QueueConfig
 from notify.domain.model import DeliveryStatus, SubscriptionStatus
@@ -21,6 +21,14 @@ _MODES: Final = {
     SubscriptionStatus.PAUSED: fanout.HOLD,
     SubscriptionStatus.DISCARDED: fanout.DISCARD,
 }
+
+
+class _Routes(NamedTuple):
+    """By what a batch is split. A second split of it goes by the same, whatever changed since."""
+
+    table: fanout.Table
+    modes: dict[int, int]
+    now_ms: int
 
 
 class Maker:
@@ -60,7 +68,8 @@ class Maker:
                 await self._split_batch(batch, redelivered)
 
     async def _split_batch(self, claims: Sequence[Claim], redelivered: bool) -> None:
-        split, overflowing = await self._fan_out([claim.chunk for claim in claims])
+        chunks = [claim.chunk for claim in claims]
+        routes, split, overflowing = await self._fan_out(chunks)
         if overflowing:
             # Said before the rows are stored: whoever reads the flag keeps the order.
             streams = [Stream(StreamKind.SUBSCRIPTION, sub_id) for sub_id in overflowing]
@@ -71,26 +80,26 @@ class Maker:
             # one that failed. Only in the second case nobody else pushes what is still open.
             keys = {(row[0], row[1]) for row in split.rows if row[0] in known}
             skip = await self._to_skip(keys) if redelivered else keys
-            split, _ = await self._fan_out([claim.chunk for claim in claims], skip)
+            split = self._split(chunks, routes, skip)
         await self._queue.ack(claims, _pushes(split))
         self.messages += split.messages
         self.deliveries += len(split.rows)
 
-    async def _fan_out(
-        self, chunks: Sequence[bytes], skip: set[tuple[int, int]] | None = None
-    ) -> tuple[fanout.Split, set[int]]:
-        """The split, and the subscriptions that begin to spill with it."""
-        split = self._split(chunks, self._spilling, skip)
+    async def _fan_out(self, chunks: Sequence[bytes]) -> tuple[_Routes, fanout.Split, set[int]]:
+        """How it was split, the split, and the subscriptions that begin to spill with it."""
+        routes = self._routes()
+        split = self._split(chunks, routes)
         if split.config_version > self._directory.version:
             await self._directory.refresh()
-            split = self._split(chunks, self._spilling, skip)
+            routes = self._routes()
+            split = self._split(chunks, routes)
         counts: dict[int, int] = dict.fromkeys(self._spilling, 0)
         for sub_id, count, _ in split.queued:
             counts[sub_id] = counts.get(sub_id, 0) + count
         for sub_id, _, _ in split.delayed:
             counts[sub_id] = counts.get(sub_id, 0) + 1
         if not counts:
-            return split, set()
+            return routes, split, set()
         gauges = await self._queue.gauges(
             [Stream(StreamKind.SUBSCRIPTION, sub_id) for sub_id in counts]
         )
@@ -103,34 +112,42 @@ class Maker:
                 overflowing.add(sub_id)
         if spilling != self._spilling:
             self._spilling = spilling
-            split = self._split(chunks, spilling, skip)
-        return split, overflowing
+            routes = self._routes()
+            split = self._split(chunks, routes)
+        return routes, split, overflowing
 
-    def _split(
-        self, chunks: Sequence[bytes], spilling: set[int], skip: set[tuple[int, int]] | None
-    ) -> fanout.Split:
+    def _routes(self) -> _Routes:
         modes = {
             subscription.id: _MODES[subscription.status]
             for subscription in self._directory.live_subscriptions.values()
             if subscription.status is not SubscriptionStatus.NORMAL
         }
-        for sub_id in spilling:
+        for sub_id in self._spilling:
             modes.setdefault(sub_id, fanout.HOLD)
+        return _Routes(self._directory.table, modes, self._clock.now_ms())
+
+    def _split(
+        self, chunks: Sequence[bytes], routes: _Routes, skip: Collection[tuple[int, int]] = ()
+    ) -> fanout.Split:
         return fanout.split(
-            self._directory.table,
+            routes.table,
             chunks,
-            modes,
-            self._clock.now_ms(),
+            routes.modes,
+            routes.now_ms,
             self._limits.delay_horizon_ms,
-            skip or (),
+            skip,
             self._limits.chunk_rows_max,
             self._limits.chunk_bytes_max,
         )
 
     async def _to_skip(self, keys: set[tuple[int, int]]) -> set[tuple[int, int]]:
         """Deliveries that need no push: finished, or waiting in the database."""
-        statuses = await self._storage.statuses(keys)
-        return {key for key, status in statuses.items() if status is not DeliveryStatus.QUEUED}
+        standings = await self._storage.standings(keys)
+        return {
+            key
+            for key, standing in standings.items()
+            if standing.status is not DeliveryStatus.QUEUED
+        }
 
 
 def _pushes(split: fanout.Split) -> list[Push]:

@@ -5,8 +5,8 @@ the queue, which the Rescuer finds out.
 """
 
 import logging
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from notify.config import QueueConfig, RescuerConfig
 from notify.domain.model import LedgerRow, Reason, SubscriptionStatus
@@ -16,6 +16,7 @@ from notify_core import chunk
 from notify_core.records import DeliveryRecord
 
 DROP_ROWS_MAX: Final = 1000
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,8 @@ class Feeder:
         await self._queue.push(
             [
                 Push(stream, chunk.pack_deliveries(stream.number, part), len(part))
-                for part in _parts(
-                    deliveries, self._limits.chunk_rows_max, self._limits.chunk_bytes_max
+                for part in parts(
+                    deliveries, _size, self._limits.chunk_rows_max, self._limits.chunk_bytes_max
                 )
             ]
         )
@@ -103,16 +104,21 @@ class Feeder:
         )
 
 
-def _parts(
-    deliveries: Sequence[DeliveryRecord], rows_max: int, bytes_max: int
-) -> list[list[DeliveryRecord]]:
-    parts: list[list[DeliveryRecord]] = []
+def parts(
+    records: Sequence[T], size_of: Callable[[T], int], rows_max: int, bytes_max: int
+) -> list[list[T]]:
+    """Records in parts of at most rows_max and, from the second record on, bytes_max."""
+    made: list[list[T]] = []
     size = 0
-    for delivery in deliveries:
-        length = len(delivery.message.payload or b"")
-        if not parts or len(parts[-1]) >= rows_max or size + length > bytes_max:
-            parts.append([])
+    for record in records:
+        length = size_of(record)
+        if not made or len(made[-1]) >= rows_max or size + length > bytes_max:
+            made.append([])
             size = 0
-        parts[-1].append(delivery)
+        made[-1].append(record)
         size += length
-    return parts
+    return made
+
+
+def _size(delivery: DeliveryRecord) -> int:
+    return len(delivery.message.payload or b"")

@@ -67,9 +67,10 @@ class ChunkWorker:
         held = self._held + self._taken_over
         if held:
             await self._queue.renew(held, self._worker)
-        self._taken_over += await self._queue.takeover(
+        taken = await self._queue.takeover(
             self._streams, self._worker, self._lease_ms, self._chunks_max
         )
+        self._taken_over += taken
 
     async def _work_readable(self, claims: Sequence[Claim]) -> None:
         try:

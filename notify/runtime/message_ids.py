@@ -28,8 +28,7 @@ class MessageIds:
         now_ms = self._clock.now_ms()
         lease = await self._storage.lease_worker(self._owner, now_ms, self._lease_ms)
         seed = int.from_bytes(self._random.token_bytes(8), "big")
-        floor_ms = max(lease.floor_ms, ids.id_ms(await self._storage.last_message_id()))
-        self._lease, self._maker = lease, ids.IdMaker(lease.worker, seed, floor_ms)
+        self._lease, self._maker = lease, ids.IdMaker(lease.worker, seed, lease.floor_ms)
 
     async def renew(self) -> None:
         """Prolong the lease, or take another number where it was lost."""

@@ -1,7 +1,7 @@
 """One delivery: decide whether to try, try, judge."""
 
 import logging
-from typing import Final
+from typing import Final, NamedTuple
 
 from notify.config import QueueConfig, SenderConfig
 from notify.domain.errors import InvalidInput, TransportError
@@ -16,6 +16,13 @@ from notify_core.records import DeliveryRecord, OutcomeRecord
 ERROR_CHARS_MAX: Final = 500
 
 log = logging.getLogger(__name__)
+
+
+class Tried(NamedTuple):
+    """What came of a try; quiet_until_ms: when the endpoint wants to be called again, 0: now."""
+
+    outcome: OutcomeRecord
+    quiet_until_ms: int
 
 
 class Attempts:
@@ -57,14 +64,14 @@ class Attempts:
             return None
         return _dropped(sub_id, delivery, now_ms, reason)
 
-    async def attempt(self, subscription: Subscription, delivery: DeliveryRecord) -> OutcomeRecord:
+    async def attempt(self, subscription: Subscription, delivery: DeliveryRecord) -> Tried:
         """Make one try and say what came of it. Raises StorageError where a payload is missing."""
         body = delivery.message.payload
         if body is None:
             body = (await self._storage.payloads([delivery.message.id])).get(delivery.message.id)
             if body is None:
                 now_ms = self._clock.now_ms()
-                return _dropped(subscription.id, delivery, now_ms, Reason.DELETED)
+                return Tried(_dropped(subscription.id, delivery, now_ms, Reason.DELETED), 0)
         consumer = self._directory.current.consumers[subscription.consumer_id]
         started_ms = self._clock.now_ms()
         answer, error = await self._try(consumer, subscription, delivery, body)
@@ -82,19 +89,20 @@ class Attempts:
             await self._disable(subscription)
         if answer is not None and verdict.status is not DeliveryStatus.DELIVERED:
             error = f"answered {answer.code}"
-        return OutcomeRecord(
+        outcome = OutcomeRecord(
             delivery.message.id,
             subscription.id,
             int(verdict.status),
             attempts,
             now_ms,
             verdict.due_ms,
-            now_ms - started_ms,
+            max(0, now_ms - started_ms),  # the clock may have been set back meanwhile
             answer.code if answer else 0,
             int(verdict.reason),
             error[:ERROR_CHARS_MAX],
             answer.body if answer else b"",
         )
+        return Tried(outcome, now_ms + verdict.quiet_ms if verdict.quiet_ms else 0)
 
     async def _try(
         self,
@@ -129,6 +137,7 @@ class Attempts:
                 SubscriptionStatus.PAUSED,
                 "the endpoint answered 410 Gone; resume when it is back",
                 self._clock.now_ms(),
+                seen=subscription,
             )
             await self._directory.refresh()
 

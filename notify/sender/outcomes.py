@@ -1,32 +1,42 @@
 """Outcomes on their way to the Marker, and the chunks that they finish."""
 
 import asyncio
+import logging
 from typing import Final
 
 from notify.config import SenderConfig
 from notify.domain.model import DeliveryStatus
 from notify.domain.ports import Claim, Push, Queue, Stream, StreamKind
 from notify_core import chunk
+from notify_core.errors import ChunkError
 from notify_core.records import DeliveryRecord, OutcomeRecord
 
 MARK: Final = Stream(StreamKind.MARK, 0)
 
+log = logging.getLogger(__name__)
+
 
 class Held:
-    """A claimed chunk and how many of its deliveries are still open."""
+    """A claimed chunk and how many of its deliveries are still open.
 
-    __slots__ = ("claim", "open")
+    lost: the queue was lost meanwhile. The Rescuer queues its deliveries anew, so nothing more
+    may follow from it but outcomes.
+    """
+
+    __slots__ = ("claim", "lost", "open")
 
     def __init__(self, claim: Claim, deliveries: int) -> None:
         self.claim = claim
         self.open = deliveries
+        self.lost = False
 
 
 class Outcomes:
     """Collects outcomes and hands them on in batches.
 
     A chunk is acknowledged only together with, and after, the push of everything that
-    follows from it: the outcomes, the retries, what is handed back.
+    follows from it: the outcomes, the retries, what is handed back. What follows keeps the
+    age of the chunk it follows from, so that the Rescuer does not miss it meanwhile.
     """
 
     def __init__(self, queue: Queue, config: SenderConfig) -> None:
@@ -34,6 +44,7 @@ class Outcomes:
         self._rows_max = config.outcome_rows_max
         self._wait_s = config.outcome_wait_ms / 1000
         self._outcomes: list[OutcomeRecord] = []
+        self._since_ms = 0
         self._follow_ups: list[Push] = []
         self._finished: list[Claim] = []
         self._some = asyncio.Event()
@@ -44,38 +55,46 @@ class Outcomes:
 
     def decide(self, held: Held, delivery: DeliveryRecord, outcome: OutcomeRecord) -> None:
         """Record what became of one delivery of a chunk."""
-        self._outcomes.append(outcome)
         if outcome.status == DeliveryStatus.QUEUED:
-            again = DeliveryRecord(outcome.attempts, delivery.message)
-            retry = chunk.pack_deliveries(outcome.sub_id, [again])
-            self._follow_ups.append(Push(held.claim.stream, retry, 1, outcome.due_ms))
+            if held.lost:
+                outcome = outcome._replace(status=int(DeliveryStatus.PENDING))
+            else:
+                again = DeliveryRecord(outcome.attempts, delivery.message)
+                self._follow(held, outcome.sub_id, [again], outcome.due_ms)
+        self._outcomes.append(outcome)
+        since_ms = held.claim.since_ms
+        self._since_ms = min(self._since_ms or since_ms, since_ms)
         self._close(held, 1)
         if len(self._outcomes) >= self._rows_max:
             self._full.set()
 
-    def hand_back(self, held: Held, sub_id: int, deliveries: list[DeliveryRecord]) -> None:
-        """Return untried deliveries of a chunk to their queue."""
-        if deliveries:
-            packed = chunk.pack_deliveries(sub_id, deliveries)
-            self._follow_ups.append(Push(held.claim.stream, packed, len(deliveries)))
+    def hand_back(
+        self, held: Held, sub_id: int, deliveries: list[DeliveryRecord], due_ms: int
+    ) -> None:
+        """Return untried deliveries of a chunk to their queue; due_ms: not before, 0: at once."""
+        if deliveries and not held.lost:
+            self._follow(held, sub_id, deliveries, due_ms)
         self._close(held, len(deliveries))
 
     def skip(self, held: Held, deliveries: int) -> None:
-        """Count deliveries of a chunk as done that the database shows finished."""
+        """Count deliveries of a chunk as done that need nothing any more."""
         if deliveries or not held.open:
             self._close(held, deliveries)
+
+    def queue_lost(self) -> None:
+        """Forget what would have gone into the lost queue; outcomes are still true."""
+        self._follow_ups.clear()
+        self._finished.clear()
 
     async def flush(self) -> list[Claim]:
         """Hand on what is there; the claims that this let go. On failure it is kept."""
         outcomes, follow_ups, finished = self._outcomes, self._follow_ups, self._finished
+        since_ms, self._since_ms = self._since_ms, 0
         self._outcomes, self._follow_ups, self._finished = [], [], []
         self._some.clear()
         self._full.clear()
-        pushes = list(follow_ups)
-        for start in range(0, len(outcomes), self._rows_max):
-            part = outcomes[start : start + self._rows_max]
-            pushes.append(Push(MARK, chunk.pack_outcomes(part), len(part)))
         try:
+            pushes = follow_ups + self._packed(outcomes, since_ms)
             if pushes or finished:
                 await self._queue.ack(finished, pushes)
         except BaseException:
@@ -83,6 +102,7 @@ class Outcomes:
             self._outcomes = outcomes + self._outcomes
             self._follow_ups = follow_ups + self._follow_ups
             self._finished = finished + self._finished
+            self._since_ms = min(since_ms, self._since_ms) or since_ms or self._since_ms
             self._some.set()
             raise
         return finished
@@ -100,9 +120,41 @@ class Outcomes:
         except TimeoutError:
             return
 
+    def _packed(self, outcomes: list[OutcomeRecord], since_ms: int) -> list[Push]:
+        pushes = []
+        for start in range(0, len(outcomes), self._rows_max):
+            part = outcomes[start : start + self._rows_max]
+            try:
+                packed = chunk.pack_outcomes(part)
+            except ChunkError:
+                # One that cannot be written must not hold up the others for ever.
+                part = [outcome for outcome in part if _is_writable(outcome)]
+                packed = chunk.pack_outcomes(part)
+            pushes.append(Push(MARK, packed, len(part), 0, since_ms))
+        return pushes
+
+    def _follow(
+        self, held: Held, sub_id: int, deliveries: list[DeliveryRecord], due_ms: int
+    ) -> None:
+        claim = held.claim
+        packed = chunk.pack_deliveries(sub_id, deliveries)
+        push = Push(claim.stream, packed, len(deliveries), due_ms, claim.since_ms)
+        self._follow_ups.append(push)
+        self._some.set()
+
     def _close(self, held: Held, deliveries: int) -> None:
         held.open -= deliveries
         assert held.open >= 0
-        if not held.open:
+        if not held.open and not held.lost:
             self._finished.append(held.claim)
         self._some.set()
+
+
+def _is_writable(outcome: OutcomeRecord) -> bool:
+    try:
+        chunk.pack_outcomes([outcome])
+    except ChunkError:
+        # Its delivery stays queued in the database: the Rescuer has it tried again.
+        log.exception("an outcome cannot be written: %r", outcome)
+        return False
+    return True

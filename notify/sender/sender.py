@@ -33,7 +33,9 @@ from notify_core import chunk
 from notify_core.errors import ChunkError
 from notify_core.records import DeliveryRecord
 
-IDLE_S: Final = 1.0
+IDLE_MS: Final = 1000
+# Delayed chunks may be late by so much, so that many of them cost few looks.
+DUE_STEP_MS: Final = 10
 TROUBLE_PAUSE_S: Final = 0.5
 
 log = logging.getLogger(__name__)
@@ -70,7 +72,10 @@ class Sender:
         self._admission = Admission(config.in_flight_max)
         self._outcomes = Outcomes(queue, config)
         self._lanes: dict[int, Lane] = {}
-        self._held: dict[tuple[Stream, str], Claim] = {}
+        self._held: dict[tuple[Stream, str], Held] = {}
+        self._pushed: Sequence[Stream] = ()
+        self._scan_ms = 0
+        self._scanned_version = -1
         self._stopping = Stopping(clock)
         self.attempts_made = 0
 
@@ -102,47 +107,66 @@ class Sender:
                 lane.cancel()
 
     async def _step(self) -> None:
-        """Claim for every subscription that has nothing to do; wait where nothing came."""
+        """Claim for subscriptions that have nothing to do here; wait where nothing came."""
         try:
             await self._claim_or_wait()
         except QueueLost:
             # What was not begun is gone from the queue; the Rescuer queues it anew.
+            for held in self._held.values():
+                held.lost = True
             for lane in self._lanes.values():
                 lane.take_all()
             self._held.clear()
+            self._outcomes.queue_lost()
             raise
 
     async def _claim_or_wait(self) -> None:
         version = self._directory.version
         streams = self._streams()
-        next_due_ms = await self._queue.promote(streams, self._clock.now_ms())
-        hungry = [
-            stream
-            for stream in streams
-            if stream.number not in self._lanes or not self._lanes[stream.number].jobs
-        ]
-        claims = await self._queue.claim(hungry, self._worker, 1)
+        # Only where something was pushed there is something new; every so often all are looked
+        # at, for what was missed, and for delayed chunks that are due.
+        now_ms = self._clock.now_ms()
+        scan = self._pushed
+        if now_ms >= self._scan_ms or version != self._scanned_version:
+            scan = streams
+            self._scan_ms, self._scanned_version = now_ms + IDLE_MS, version
+        due_ms = await self._queue.promote(scan, now_ms)
+        if due_ms:
+            self._scan_ms = min(self._scan_ms, max(due_ms, now_ms + DUE_STEP_MS))
+        self._pushed = ()
+        claims = await self._queue.claim(
+            [stream for stream in scan if self._is_hungry(stream.number)], self._worker, 1
+        )
         await self._begin(claims)
-        if claims:
-            return
-        timeout_s = IDLE_S
-        if next_due_ms:
-            timeout_s = min(IDLE_S, max(0.0, (next_due_ms - self._clock.now_ms()) / 1000))
+        timeout_s = max(0, self._scan_ms - self._clock.now_ms()) / 1000
         await self._stopping.cut_short(
-            self._queue.wait(streams, self._worker, timeout_s),
+            self._wait(streams, timeout_s),
             # A subscription may be new, or resumed: then there are more streams to wait for.
             self._directory.wait_change(version),
         )
 
+    async def _wait(self, streams: Sequence[Stream], timeout_s: float) -> None:
+        self._pushed = await self._queue.wait(streams, self._worker, timeout_s)
+
     def _streams(self) -> list[Stream]:
         """The queues to read: all but those of paused subscriptions, deleted ones included."""
-        live = self._directory.live_subscriptions
-        paused = {s.id for s in live.values() if s.status is SubscriptionStatus.PAUSED}
         return [
             Stream(StreamKind.SUBSCRIPTION, sub_id)
             for sub_id in self._directory.current.subscriptions
-            if sub_id not in paused
+            if not self._is_paused(sub_id)
         ]
+
+    def _is_paused(self, sub_id: int) -> bool:
+        subscription = self._directory.live_subscriptions.get(sub_id)
+        return subscription is not None and subscription.status is SubscriptionStatus.PAUSED
+
+    def _is_hungry(self, sub_id: int) -> bool:
+        if self._is_paused(sub_id):
+            return False
+        lane = self._lanes.get(sub_id)
+        return lane is None or (
+            not lane.jobs and lane.quiet_until_ms <= self._clock.now_ms() and not self._stopping
+        )
 
     async def _begin(self, claims: Sequence[Claim]) -> None:
         """Give claims to their lanes. What is not begun is not held: its lease runs out."""
@@ -155,20 +179,26 @@ class Sender:
                 sub_id, deliveries = claim.stream.number, []
             held = Held(claim, len(deliveries))
             if claim.redelivered:
-                deliveries = await self._unfinished(sub_id, deliveries)
-            self._held[claim.stream, claim.entry] = claim
+                try:
+                    deliveries = await self._unfinished(sub_id, deliveries)
+                except NotifyError as error:
+                    log.warning("%s: %s; a chunk is left to the next holder", claim.stream, error)
+                    continue
+            self._held[claim.stream, claim.entry] = held
             self._outcomes.skip(held, held.open - len(deliveries))
             self._add(sub_id, [(held, delivery) for delivery in deliveries])
 
     async def _unfinished(
         self, sub_id: int, deliveries: list[DeliveryRecord]
     ) -> list[DeliveryRecord]:
-        """What of a redelivered chunk is still to be done."""
-        statuses = await self._storage.statuses([(d.message.id, sub_id) for d in deliveries])
+        """What of a redelivered chunk is still to be done: not finished, not tried since."""
+        standings = await self._storage.standings([(d.message.id, sub_id) for d in deliveries])
         return [
             delivery
             for delivery in deliveries
-            if statuses.get((delivery.message.id, sub_id)) == DeliveryStatus.QUEUED
+            if (standing := standings.get((delivery.message.id, sub_id))) is not None
+            and standing.status is DeliveryStatus.QUEUED
+            and standing.attempts <= delivery.attempts
         ]
 
     def _add(self, sub_id: int, jobs: list[Job]) -> None:
@@ -181,7 +211,7 @@ class Sender:
 
     async def _refill(self, lane: Lane) -> None:
         stream = Stream(StreamKind.SUBSCRIPTION, lane.sub_id)
-        if self._stopping:
+        if not self._is_hungry(lane.sub_id):
             return
         try:
             await self._begin(await self._queue.claim([stream], self._worker, 1))
@@ -203,7 +233,7 @@ class Sender:
                 return  # the wait may have been long
             self.attempts_made += 1
             subscription = self._directory.live_subscriptions[lane.sub_id]
-            outcome = await self._attempts.attempt(subscription, delivery)
+            outcome, quiet_until_ms = await self._attempts.attempt(subscription, delivery)
         except BaseException as error:
             # No verdict, so nothing may be lost: somebody tries it again.
             self._hand_back(lane.sub_id, [job])
@@ -218,6 +248,10 @@ class Sender:
         finally:
             self._admission.leave(lane.sub_id)
         self._outcomes.decide(held, delivery, outcome)
+        if quiet_until_ms:
+            lane.keep_quiet(quiet_until_ms)
+        elif outcome.status == DeliveryStatus.DELIVERED:
+            lane.succeeded()
 
     def _settled(self, lane: Lane, job: Job) -> bool:
         """Settle a job for which no request shall be made now; whether it was one."""
@@ -227,27 +261,30 @@ class Sender:
             self._outcomes.decide(held, delivery, outcome)
             return True
         subscription = self._directory.live_subscriptions[lane.sub_id]
-        if self._stopping or subscription.status is SubscriptionStatus.PAUSED:
-            self._hand_back(lane.sub_id, [job, *lane.take_all()])
+        quiet = lane.quiet_until_ms > self._clock.now_ms()
+        if self._stopping or quiet or subscription.status is SubscriptionStatus.PAUSED:
+            due_ms = lane.quiet_until_ms if quiet else 0
+            self._hand_back(lane.sub_id, [job, *lane.take_all()], due_ms)
             return True
         return False
 
-    def _hand_back(self, sub_id: int, jobs: list[Job]) -> None:
+    def _hand_back(self, sub_id: int, jobs: list[Job], due_ms: int = 0) -> None:
         by_held: dict[int, tuple[Held, list[DeliveryRecord]]] = {}
         for held, delivery in jobs:
             by_held.setdefault(id(held), (held, []))[1].append(delivery)
         for held, deliveries in by_held.values():
-            self._outcomes.hand_back(held, sub_id, deliveries)
+            self._outcomes.hand_back(held, sub_id, deliveries, due_ms)
 
     async def _hand_on(self) -> None:
-        await self._outcomes.wait(IDLE_S)
+        await self._outcomes.wait(IDLE_MS / 1000)
         for claim in await self._outcomes.flush():
             self._held.pop((claim.stream, claim.entry), None)
 
     async def _tend(self) -> None:
         """Renew what is held; take over what a dead Sender left; forget idle lanes."""
         if self._held:
-            await self._queue.renew(list(self._held.values()), self._worker)
+            held = [one.claim for one in self._held.values()]
+            await self._queue.renew(held, self._worker)
         lease_ms = self._queue_config.lease_ms
         taken = await self._queue.takeover(self._streams(), self._worker, lease_ms, 1)
         await self._begin(taken)

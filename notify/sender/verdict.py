@@ -13,11 +13,15 @@ GONE = 410
 
 
 class Verdict(NamedTuple):
-    """The delivery's status from now on; due_ms: the next try (unix ms, 0: none)."""
+    """The delivery's status from now on; due_ms: the next try (unix ms, 0: none).
+
+    quiet_ms: how long the endpoint asked to be left alone, all deliveries of the subscription.
+    """
 
     status: DeliveryStatus
     reason: Reason = Reason.NONE
     due_ms: int = 0
+    quiet_ms: int = 0
 
 
 class Policy(NamedTuple):
@@ -44,17 +48,20 @@ def judge(
         return Verdict(DeliveryStatus.DELIVERED)
     if answer is not None and answer.code == GONE:
         return Verdict(DeliveryStatus.DROPPED, Reason.REFUSED)
-    delay_ms = policy.retry.delay_ms(attempts, random)
-    if delay_ms is None:
-        return Verdict(DeliveryStatus.DROPPED, Reason.EXHAUSTED)
+    quiet_ms = 0
     if answer is not None and answer.code in RETRY_AFTER_CODES:
         asked_ms = retry_after_ms(answer.retry_after, now_ms)
-        delay_ms = max(delay_ms, min(asked_ms, policy.retry_after_ms_max))
+        quiet_ms = min(asked_ms, policy.retry_after_ms_max)
+    delay_ms = policy.retry.delay_ms(attempts, random)
+    if delay_ms is None:
+        return Verdict(DeliveryStatus.DROPPED, Reason.EXHAUSTED, 0, quiet_ms)
+    delay_ms = max(delay_ms, quiet_ms)
     due_ms = now_ms + delay_ms
     if 0 < expires_ms <= due_ms:
-        return Verdict(DeliveryStatus.DROPPED, Reason.EXPIRED)
+        return Verdict(DeliveryStatus.DROPPED, Reason.EXPIRED, 0, quiet_ms)
     near = delay_ms <= policy.horizon_ms
-    return Verdict(DeliveryStatus.QUEUED if near else DeliveryStatus.PENDING, due_ms=due_ms)
+    status = DeliveryStatus.QUEUED if near else DeliveryStatus.PENDING
+    return Verdict(status, Reason.NONE, due_ms, quiet_ms)
 
 
 def retry_after_ms(value: str, now_ms: int) -> int:

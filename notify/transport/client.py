@@ -9,8 +9,9 @@ from notify.domain.ports import Answer, Endpoint
 from notify.transport.address import AddressGuard
 from notify.transport.connect import Dialer, default_context
 from notify.transport.connection import StaleConnection
+from notify.transport.lookup import Lookup, system_lookup
 from notify.transport.pool import Pools
-from notify.transport.resolve import Lookup, Resolver, system_lookup
+from notify.transport.resolve import Resolver
 
 
 class HttpTransport:

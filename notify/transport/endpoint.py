@@ -12,10 +12,9 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from notify import __version__
 from notify.domain.errors import InvalidInput
 from notify.domain.ports import Endpoint
+from notify_core.headers import HEADERS_BYTES_MAX, RESERVED_OF_CONSUMERS, find_flaw
 
 URL_CHARS_MAX = 2048
-STATIC_HEADERS_MAX = 50
-STATIC_HEADERS_BYTES_MAX = 8192
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_CHARS_MAX = 253
@@ -27,27 +26,6 @@ _TARGET = re.compile(r"/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]|%[0-9A-Fa-f]{2})*
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
 # IDNA 2003 (Python's codec) and 2008 (browsers) make different domains of these.
 _IDNA_DEVIATIONS = re.compile("[\u00df\u03c2\u200c\u200d\u1e9e]")
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
-_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?", re.ASCII)
-# Framing belongs to the client; the delivery's own headers belong to the Sender.
-_RESERVED = frozenset(
-    [
-        "host",
-        "connection",
-        "content-length",
-        "transfer-encoding",
-        "content-type",
-        "upgrade",
-        "expect",
-        "te",
-        "trailer",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authorization",
-        "http2-settings",
-    ]
-)
-_RESERVED_PREFIXES = ("webhook-", "notify-")
 
 
 def parse_endpoint(url: str) -> Endpoint:
@@ -85,26 +63,9 @@ def host_header(endpoint: Endpoint) -> str:
 
 def check_headers(headers: Mapping[str, str]) -> None:
     """Refuse a consumer's static headers that could break a request. Raises InvalidInput."""
-    if len(headers) > STATIC_HEADERS_MAX:
-        raise InvalidInput(f"there are more than {STATIC_HEADERS_MAX} headers")
-    if sum(len(name) + len(value) + 4 for name, value in headers.items()) > (
-        STATIC_HEADERS_BYTES_MAX
-    ):
-        raise InvalidInput(f"the headers are longer than {STATIC_HEADERS_BYTES_MAX} bytes")
-    seen = set()
-    for name, value in headers.items():
-        if not _TOKEN.fullmatch(name):
-            raise InvalidInput(f"{name!r} is not a header name")
-        lower = name.lower()
-        if lower in _RESERVED or lower.startswith(_RESERVED_PREFIXES):
-            raise InvalidInput(f"the header {name} is set by Notify itself")
-        if lower in seen:
-            raise InvalidInput(f"the header {name} is given twice")
-        seen.add(lower)
-        if value and not _VALUE.fullmatch(value):
-            raise InvalidInput(
-                f"the value of the header {name} must be printable ASCII without outer blanks"
-            )
+    flaw = find_flaw(headers, RESERVED_OF_CONSUMERS, HEADERS_BYTES_MAX)
+    if flaw is not None:
+        raise InvalidInput(flaw)
 
 
 def request_prefix(endpoint: Endpoint, static_headers: Mapping[str, str]) -> bytes:

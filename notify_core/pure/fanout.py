@@ -93,7 +93,7 @@ def split(
     chunk_rows_max: int,
     chunk_bytes_max: int,
 ) -> Split:
-    """Fan out the messages of ingest chunks.
+    """Fan out the messages of ingest chunks; one that comes twice (a rescue) is split once.
 
     modes: subscription id to QUEUE, HOLD or DISCARD; QUEUE where absent. horizon_ms: a
     deliver time further off is left pending in the database instead of the delay set.
@@ -103,12 +103,15 @@ def split(
     """
     result = Split()
     items: dict[int, list[bytes]] = {}
+    seen: set[int] = set()
     for ingest_chunk in ingest:
         config_version, records = chunks.unpack_messages(ingest_chunk)
         result.config_version = max(result.config_version, config_version)
-        result.messages += len(records)
         for record, span in zip(records, _spans(ingest_chunk), strict=True):
-            _split_one(result, items, table, record, span, modes, now_ms, horizon_ms, skip)
+            if record.id not in seen:
+                seen.add(record.id)
+                result.messages += 1
+                _split_one(result, items, table, record, span, modes, now_ms, horizon_ms, skip)
     for sub_id, spans in items.items():
         _pack_queue(result, sub_id, spans, chunk_rows_max, chunk_bytes_max)
     return result

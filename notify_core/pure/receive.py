@@ -8,6 +8,7 @@ import msgspec
 
 from notify_core.body import JSON, MSGPACK, Item, Limits, check_json, decode
 from notify_core.errors import BodyError
+from notify_core.headers import RESERVED_OF_MESSAGES, find_flaw
 from notify_core.pure import chunk, sqltext
 from notify_core.records import MessageRecord
 
@@ -17,25 +18,14 @@ COLUMNS: Final = (
 TYPE_CHARS_MAX: Final = 128
 CONTENT_TYPE_CHARS_MAX: Final = 128
 KEY_BYTES_MAX: Final = 128
-HEADERS_MAX: Final = 32
 
 _ID_MAX = (1 << 63) - 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _TYPE = re.compile(r"[A-Za-z0-9_.:/-]+", re.ASCII)
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2
-_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?", re.ASCII)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# What Notify sets itself, and what would change how HTTP/1.1 reads the request.
-_RESERVED = frozenset(
-    {
-        "connection", "content-length", "expect", "host", "keep-alive", "te", "trailer",
-        "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
-_RESERVED_PREFIXES = ("webhook-", "notify-", "proxy-")
 _headers_json = msgspec.json.Encoder()
 
 
@@ -234,35 +224,11 @@ def _key(key: str | None, name: str) -> str:
 
 
 def _headers(given: dict[str, str], content_type: str, limits: Limits) -> tuple[bytes, str]:
-    if len(given) > HEADERS_MAX:
-        raise BodyError("item", f"a message has at most {HEADERS_MAX} headers")
-    size = 0
-    headers: dict[str, str] = {}
-    seen: set[str] = set()
-    for given_name, value in given.items():
-        if not _TOKEN.fullmatch(given_name):
-            raise BodyError("item", f'"{given_name[:64]}" is not the name of a header')
-        name = given_name.lower()
-        if not _VALUE.fullmatch(value):
-            raise BodyError(
-                "item",
-                f"the value of header {name[:64]} must be printable ASCII, not empty and without "
-                "spaces around it",
-            )
-        if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
-            raise BodyError("item", f"header {name[:64]} is set by Notify or by HTTP itself")
-        if name in seen:
-            raise BodyError("item", f"header {name[:64]} appears twice")
-        seen.add(name)
-        size += len(name) + len(value)
-        if name == "content-type":
-            content_type = value
-        else:
-            headers[name] = value
-    if size > limits.headers_bytes_max:
-        raise BodyError(
-            "item", f"the headers have {size} bytes, the limit is {limits.headers_bytes_max}"
-        )
+    flaw = find_flaw(given, RESERVED_OF_MESSAGES, limits.headers_bytes_max)
+    if flaw is not None:
+        raise BodyError("item", flaw)
+    headers = {name.lower(): value for name, value in given.items()}
+    content_type = headers.pop("content-type", content_type)
     if len(content_type) > CONTENT_TYPE_CHARS_MAX:
         raise BodyError("item", f"content-type has at most {CONTENT_TYPE_CHARS_MAX} characters")
     return (_headers_json.encode(headers) if headers else b""), content_type

@@ -3,7 +3,7 @@
 import asyncio
 
 from notify.domain.errors import QueueUnavailable, StorageUnavailable
-from notify.domain.ports import Push, Stream, StreamKind
+from notify.domain.ports import Inserted, Push, Stream, StreamKind
 from notify_core import chunk
 
 ONE = {"type": "order.paid", "payload": {"n": 1}}
@@ -103,6 +103,34 @@ def test_an_unforeseen_error_hits_only_the_request_that_causes_it(api, run, capl
 
     run(scenario())
     assert "secret text" in caplog.text
+
+
+def test_an_error_after_the_insert_stores_nothing_again(api, run, caplog):
+    async def scenario():
+        async with api() as it:
+            key = (await it.producer())["api_key"]
+            insert = it.storage.insert_messages
+
+            async def with_a_wrong_answer(batch, now_ms):
+                ids, fresh = await insert(batch, now_ms)
+                return Inserted(ids, [len(batch) + 7, *fresh])
+
+            it.storage.insert_messages = with_a_wrong_answer
+            it.storage.gate.clear()
+            posts = [asyncio.create_task(it.post(key, ONE)) for _ in range(6)]
+            await it.held(6)
+            it.storage.gate.set()
+            answers = await asyncio.gather(*posts)
+            assert [answer.status_code for answer in answers] == [202] * 6
+            assert len({answer.json()["ids"][0] for answer in answers}) == 6
+            await it.until(lambda: "IndexError" in caplog.text)
+            assert await it.stored() == sum(it.storage.commits) == 6
+            # The Rescuer finds these; what comes next goes its usual way.
+            it.storage.insert_messages = insert
+            assert (await it.post(key, ONE)).status_code == 202
+            await it.until(lambda: sum(push.items for push in it.queue.pushed) == 1)
+
+    run(scenario())
 
 
 def test_a_client_that_gives_up_does_not_break_its_group(api, run):

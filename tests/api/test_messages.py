@@ -1,9 +1,15 @@
 """POST /v1/messages over HTTP: what is accepted, what is refused, and how it is said."""
 
 import asyncio
+import gc
 import json
 
 import msgpack
+import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from notify.api.auth import LOOK_AGAIN_MS, hash_key
+from notify.domain.errors import StorageRefused, StorageUnavailable
 
 ADMIN = "the-admin-token"
 ONE = {"type": "order.paid", "payload": {"n": 1}}
@@ -207,12 +213,61 @@ def test_who_and_what_is_refused(api, run):
 def test_a_key_made_by_another_process_is_found(api, run):
     async def scenario():
         async with api() as it:
-            from notify.api.auth import hash_key
-
             await it.storage.add_producer("elsewhere", hash_key(b"nk_other"), 1)
             assert (await it.post("nk_other", ONE)).status_code == 202
 
     run(scenario())
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("gone"), StorageRefused("no table")])
+def test_a_key_that_cannot_be_checked_is_503_not_401(api, run, error):
+    async def scenario():
+        async with api() as it:
+            known = (await it.producer())["api_key"]
+            await it.storage.add_producer("elsewhere", hash_key(b"nk_other"), 1)
+            it.storage.down = error
+            posts = [it.post("nk_other", ONE) for _ in range(3)]
+            answers = [*await asyncio.gather(*posts), await it.post("nk_other", ONE)]
+            for answer in answers:  # the last is not looked up again, yet no 401 either
+                assert answer.status_code == 503
+                assert answer.headers["retry-after"] == "1"
+                assert "database" in answer.json()["detail"]
+            assert (await it.post("other", ONE)).status_code == 401  # no API key looks like this
+            assert (await it.post(known, ONE)).status_code == 202
+            it.storage.down = None
+            async with asyncio.timeout(5):
+                while (await it.post("nk_other", ONE)).status_code != 202:  # noqa: ASYNC110 - no event
+                    await asyncio.sleep(LOOK_AGAIN_MS / 1000)
+
+    run(scenario())
+
+
+def test_requests_with_the_same_unknown_key_wait_for_one_look(api, run):
+    async def scenario():
+        async with api() as it:
+            await it.storage.add_producer("elsewhere", hash_key(b"nk_other"), 1)
+            answers = await asyncio.gather(*(it.post("nk_other", ONE) for _ in range(20)))
+            assert {answer.status_code for answer in answers} == {202}
+
+    run(scenario())
+
+
+def test_an_answered_request_leaves_no_cycle_behind(api, run):
+    async def scenario():
+        async with api() as it:
+            key = (await it.producer())["api_key"]
+            gc.collect()
+            gc.disable()
+            for _ in range(20):
+                assert (await it.post(key, ONE)).status_code == 202
+                assert (await it.post(key, {})).status_code == 422
+            held = [one for one in gc.get_objects() if type(one) is RequestResponseCycle]
+            assert len(held) <= 2  # what the connection itself holds: its last one
+
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
 
 
 def test_expect_100_continue(api, run):

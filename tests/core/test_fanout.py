@@ -120,8 +120,8 @@ def test_modes_hold_and_discard(fanout):
 @both
 def test_a_deliver_time_delays_within_the_horizon_and_waits_in_the_database_beyond(fanout):
     soon = MESSAGE._replace(deliver_ms=NOW_MS + HOUR_MS)
-    late = MESSAGE._replace(deliver_ms=NOW_MS + HOUR_MS + 1)
-    past = MESSAGE._replace(deliver_ms=NOW_MS)
+    late = MESSAGE._replace(id=7032, deliver_ms=NOW_MS + HOUR_MS + 1)
+    past = MESSAGE._replace(id=7033, deliver_ms=NOW_MS)
     result = split(fanout, [soon, late, past])
     assert statuses(result) == [
         (1, QUEUED, REASON_NONE, soon.deliver_ms),
@@ -137,7 +137,7 @@ def test_a_deliver_time_delays_within_the_horizon_and_waits_in_the_database_beyo
 @both
 def test_an_expired_message_is_dropped_and_a_held_one_keeps_its_time(fanout):
     expired = MESSAGE._replace(expires_ms=NOW_MS)
-    alive = MESSAGE._replace(expires_ms=NOW_MS + 1)
+    alive = MESSAGE._replace(id=7032, expires_ms=NOW_MS + 1)
     result = split(fanout, [expired, alive])
     assert statuses(result) == [(1, DROPPED, REASON_EXPIRED, 0), (1, QUEUED, REASON_NONE, 0)]
     later = MESSAGE._replace(deliver_ms=NOW_MS + 5)
@@ -164,6 +164,16 @@ def test_that_nobody_matched_is_said_once(fanout):
 
 
 @both
+def test_a_message_that_comes_twice_is_split_once(fanout):
+    copies = [MESSAGE._replace(id=number) for number in (4, 2, 4, 3, 2)]
+    ingest = [chunk.pack_messages(1, copies), chunk.pack_messages(1, [copies[3]])]
+    result = fanout.split(fanout.Table(ALL), ingest, {}, NOW_MS, 0, (), 10, 1 << 20)
+    assert [row[0] for row in result.rows] == [4, 2, 3]
+    assert result.messages == 3
+    assert [count for _, count, _ in result.queued] == [3]
+
+
+@both
 def test_the_latest_config_version_is_told(fanout):
     ingest = [chunk.pack_messages(version, [MESSAGE]) for version in (3, 9, 4)]
     result = fanout.split(fanout.Table(ALL), ingest, {}, NOW_MS, 0, (), 10, 1 << 20)
@@ -183,8 +193,9 @@ def test_chunks_are_limited_in_rows(fanout):
 
 @both
 def test_chunks_are_limited_in_bytes_but_hold_one_at_least(fanout):
-    big = MESSAGE._replace(payload=bytes(1000))
-    result = split(fanout, [big, MESSAGE, MESSAGE, big], bytes_max=100)
+    sizes = (1000, 2, 2, 1000)
+    messages = [MESSAGE._replace(id=id_, payload=bytes(size)) for id_, size in enumerate(sizes)]
+    result = split(fanout, messages, bytes_max=100)
     assert [count for _, count, _ in result.queued] == [1, 2, 1]
 
 

@@ -233,7 +233,7 @@ payloads = st.recursive(
     max_leaves=8,
 )
 moments = st.datetimes().map(lambda moment: moment.isoformat() + "Z") | texts
-names = texts | st.sampled_from(["Host", "content-type", "X-A", "x-a", "Webhook-Id", "K"])
+names = texts | st.sampled_from(["Host", "content-type", "X-A", "x-a", "Webhook-Id", "User-Agent"])
 items = st.fixed_dictionaries(
     {"type": st.sampled_from(["order.paid", "a", "ü", ""]), "payload": payloads},
     optional={

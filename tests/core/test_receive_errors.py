@@ -2,6 +2,7 @@
 # ruff: noqa: E501 - a case and what is said about it stand on one line
 
 import importlib
+import json
 import os
 
 import msgpack
@@ -9,6 +10,7 @@ import pytest
 
 from notify_core.body import Limits
 from notify_core.errors import BodyError
+from notify_core.headers import HEADERS_BYTES_MAX, RESERVED_OF_MESSAGES, find_flaw
 
 pure = importlib.import_module("notify_core.pure.receive")
 core = (
@@ -94,10 +96,13 @@ TYPE = "type must be 1 to 128 characters of A-Z a-z 0-9 _ . : / -"
         (b'{"type":"a","payload":1,"headers":{"A":" b"}}', "the value of header a must be printable ASCII, not empty and without spaces around it"),
         (b'{"type":"a","payload":1,"headers":{"Host":"b"}}', "header host is set by Notify or by HTTP itself"),
         (b'{"type":"a","payload":1,"headers":{"Webhook-Id":"b"}}', "header webhook-id is set by Notify or by HTTP itself"),
+        (b'{"type":"a","payload":1,"headers":{"User-Agent":"b"}}', "header user-agent is set by Notify or by HTTP itself"),
+        (b'{"type":"a","payload":1,"headers":{"HTTP2-Settings":"b"}}', "header http2-settings is set by Notify or by HTTP itself"),
+        (b'{"type":"a","payload":1,"headers":{"Proxy-Connection":"b"}}', "header proxy-connection is set by Notify or by HTTP itself"),
         (b'{"type":"a","payload":1,"headers":{"X-A":"b","x-a":"b"}}', "header x-a appears twice"),
         (b'{"type":"a","payload":1,"headers":{"a":"%s"}}' % (b"v" * 4096), "the headers have 4097 bytes, the limit is 4096"),
         (b'{"type":"a","payload":1,"headers":{"content-type":"%s"}}' % (b"v" * 129), "content-type has at most 128 characters"),
-        (b'{"type":"a","payload":1,"headers":{%s}}' % b",".join(b'"h%d":"v"' % i for i in range(33)), "a message has at most 32 headers"),
+        (b'{"type":"a","payload":1,"headers":{%s}}' % b",".join(b'"h%d":"v"' % i for i in range(33)), "at most 32 headers are allowed, not 33"),
         (b'{"type":"a","payload":"%s"}' % (b"x" * (1 << 20)), "the payload has 1048578 bytes, the limit is 1048576"),
         (b'{"type":"a","payload":%s}' % (b"[" * 101 + b"]" * 101), "the payload is nested deeper than 100 levels"),
     ],
@@ -107,6 +112,26 @@ def test_a_message_that_breaks_a_rule(receive, item, reason):
     assert refused(receive, GOOD + b"\n\n" + item, NDJSON) == ("item", 1, reason)
     if item.startswith(b"{"):
         assert refused(receive, item) == ("item", 0, reason)
+
+
+@both
+@pytest.mark.parametrize("place", ["name", "inner", "outer"])
+def test_every_character_of_a_header_is_judged_by_the_one_table(receive, place):
+    for code in (*range(0x180), 0x2028, 0x212A, 0x1F600):
+        letter = chr(code)
+        headers = {
+            "name": {f"a{letter}b": "c"},
+            "inner": {"a": f"b{letter}c"},
+            "outer": {"a": f"b{letter}"},
+        }[place]
+        body = json.dumps({"type": "a", "payload": 1, "headers": headers}).encode()
+        flaw = find_flaw(headers, RESERVED_OF_MESSAGES, HEADERS_BYTES_MAX)
+        if flaw is None:
+            assert json.loads(receive.parse(body, JSON, Limits()).headers[0]) == {
+                name.lower(): value for name, value in headers.items()
+            }
+        else:
+            assert refused(receive, body) == ("item", 0, flaw)
 
 
 @both

@@ -14,7 +14,7 @@ from tests.support.receiver import Receiver
 
 pytestmark = pytest.mark.crash
 
-KILLS = 4
+KILLS = 3
 PRODUCERS = 4
 TYPES = ("order.created", "order.paid", "stock.changed")
 RETRY = {"initial_ms": 50, "factor": 1.5, "max_ms": 300, "attempts": 60}

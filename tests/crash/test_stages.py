@@ -234,9 +234,8 @@ def test_killed_while_queues_are_fed(side_by_side, notify, doomed):
 
 REBUILDS = [
     ("after storage.insert_messages", "after queue.push/in"),
-    ("after queue.push/in", "before storage.set_note"),
     ("after storage.insert_deliveries", "after storage.forget_queued"),
-    ("after queue.ack/in", "after storage.set_note"),
+    ("before queue.ack/in", "before storage.set_note"),
     ("after queue.ack/in", "after storage.set_queued"),
 ]
 

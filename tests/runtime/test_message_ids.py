@@ -8,8 +8,7 @@ import pytest
 from notify.domain.errors import Busy
 from notify.runtime.message_ids import MessageIds
 from notify.storage.sqlite import SqliteStorage
-from notify_core import ids, receive
-from notify_core.body import Limits
+from notify_core import ids
 from tests.simulation.loop import START_MS, SeededRandom
 
 LEASE_MS = 30_000
@@ -134,21 +133,6 @@ def test_a_successor_starts_above_every_id_of_its_predecessor(simulate: Any) -> 
         assert worker_of(id_) == worker_of(last)
         assert id_ > last
         assert len(fillers) == 255
-        await r.storage.close()
-
-    simulate(work())
-
-
-def test_ids_start_above_every_stored_message(simulate: Any) -> None:
-    async def work() -> None:
-        r = await rig()
-        future = ids.id_floor(START_MS + 5000)
-        body = b'{"type":"a","payload":1}'
-        batch = receive.parse(body, "application/json", Limits())
-        batch.stamp(1, [future])
-        await r.storage.insert_messages(batch, START_MS)
-        maker = await r.opened()
-        assert maker.make(1)[0] > future
         await r.storage.close()
 
     simulate(work())

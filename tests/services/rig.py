@@ -95,11 +95,13 @@ class Rig:
         self.stopping = Stopping(self.clock)
         self.producer_id = 0
         self._made = 0
+        self._workers = 0
 
     async def open(self, subscriptions: int = 1, epoch: bool = True) -> None:
         """A database with a producer and so many subscriptions to everything, ids from 1."""
         await self.storage.open()
         self.producer_id = (await self.storage.add_producer("shop", "hash", START_MS)).id
+        await self.directory.refresh()
         for _ in range(subscriptions):
             await self.subscribe()
         if epoch:
@@ -183,8 +185,8 @@ class Rig:
             worker,
         )
 
-    def marker(self) -> Marker:
-        return Marker(self.storage, self.queue, self.config.marker, self.config.queue, "marker")
+    def marker(self, worker: str = "marker") -> Marker:
+        return Marker(self.storage, self.queue, self.config.marker, self.config.queue, worker)
 
     def rescuer(self, worker: str = "rescuer") -> Rescuer:
         return Rescuer(
@@ -200,15 +202,23 @@ class Rig:
 
     async def split(self) -> None:
         """Have a Maker empty the ingest stream."""
-        maker = self.maker()
-        while (await self.gauge(INGEST)).depth:
-            await maker.chunks.step(self.stopping)
+        await self._drain(self.maker(self._worker()), INGEST)
 
     async def mark(self) -> None:
         """Have a Marker empty the mark stream."""
-        marker = self.marker()
-        while (await self.gauge(MARK)).depth:
-            await marker.chunks.step(self.stopping)
+        await self._drain(self.marker(self._worker()), MARK)
+
+    def _worker(self) -> str:
+        """A name that nobody had: a worker is told of a lost queue, a new one has lost nothing."""
+        self._workers += 1
+        return f"worker-{self._workers}"
+
+    async def _drain(self, service: Maker | Marker, stream: Stream) -> None:
+        never_waiting = Stopping(self.clock)
+        never_waiting.set()
+        before = -1
+        while before != (before := (await self.gauge(stream)).depth):
+            await service.chunks.step(never_waiting)
 
     async def queued(self, n: int, **fields: Any) -> list[int]:
         """N messages, accepted and split."""

@@ -63,8 +63,8 @@ async def check_rules(world: World) -> None:
     for sub_id, row in ledger.items():
         assert row.matched >= sum(1 for key in expected if key[1] == sub_id)
     for message_id, sub_id in expected:
-        statuses = await world.database.statuses([(message_id, sub_id)])
-        assert statuses[message_id, sub_id] is DeliveryStatus.DELIVERED
+        standings = await world.database.standings([(message_id, sub_id)])
+        assert standings[message_id, sub_id].status is DeliveryStatus.DELIVERED
     assert all(len(seen) == 1 for seen in world.endpoints.ids_seen.values()), "rule 4: same id"
     if not world.error_rate:  # with errors anywhere at any time every delivery is under way in one
         assert not world.unexplained_repeats(), "rule 4: a repeat without a crash"

@@ -15,7 +15,7 @@ class Entry:
     number: int
     chunk: bytes
     items: int
-    pushed_ms: int
+    since_ms: int
     holding: int = 0
     renewed_ms: int = 0
 
@@ -25,9 +25,10 @@ class Backlog:
 
     def __init__(self) -> None:
         self.depth = 0
+        self._entries: dict[int, Entry] = {}  # all
+        self._ages: list[tuple[int, int]] = []  # heap: since_ms, number; also of entries gone
         # OrderedDict, not dict: finding the first key of a dict after many deletions at its
         # front walks over all that was deleted.
-        self._entries: OrderedDict[int, Entry] = OrderedDict()  # all, in the order of push
         self._claimed: OrderedDict[int, Entry] = OrderedDict()  # longest without renewal first
         self._waiting: deque[Entry] = deque()
         self._delayed: list[tuple[int, int, Entry]] = []  # heap: due_ms, number
@@ -37,8 +38,8 @@ class Backlog:
 
     @property
     def oldest_ms(self) -> int:
-        """When the oldest entry was pushed, 0 where there is none."""
-        return next(iter(self._entries.values())).pushed_ms if self._entries else 0
+        """The least since_ms, 0 where there is no entry."""
+        return self._ages[0][0] if self._ages else 0
 
     @property
     def next_due_ms(self) -> int:
@@ -47,8 +48,9 @@ class Backlog:
 
     def push(self, number: int, push: Push, now_ms: int) -> None:
         """Append a chunk; `number` rises with every push."""
-        entry = Entry(number, push.chunk, push.items, now_ms)
+        entry = Entry(number, push.chunk, push.items, push.since_ms or now_ms)
         self._entries[number] = entry
+        heappush(self._ages, (entry.since_ms, number))
         self.depth += push.items
         if push.due_ms:
             heappush(self._delayed, (push.due_ms, number, entry))
@@ -94,6 +96,8 @@ class Backlog:
             del self._claimed[number]
             del self._entries[number]
             self.depth -= entry.items
+            while self._ages and self._ages[0][1] not in self._entries:
+                heappop(self._ages)
 
     def _held(self, number: int, holding: int) -> Entry | None:
         entry = self._claimed.get(number)

@@ -27,6 +27,7 @@ class MemoryQueue:
         self._spilling: set[Stream] = set()
         self._leases = Leases()
         self._wakeups = Wakeups(clock)
+        self._epochs_seen: dict[str, str] = {}  # by worker
 
     async def open(self) -> None:
         """Make a closed queue usable again, with what it holds."""
@@ -64,9 +65,16 @@ class MemoryQueue:
         self._check()
         self._push(pushes)
 
-    async def claim(self, streams: Sequence[Stream], worker: str, chunks_max: int) -> list[Claim]:  # noqa: ARG002 - who holds a chunk matters to no answer
+    async def claim(self, streams: Sequence[Stream], worker: str, chunks_max: int) -> list[Claim]:
         """Take up to chunks_max waiting chunks of each stream, oldest first."""
+        epoch = self._epoch
+        if epoch is None:
+            self._epochs_seen.pop(worker, None)  # told now, and so not again
         self._check()
+        assert epoch is not None
+        if self._epochs_seen.setdefault(worker, epoch) != epoch:
+            self._epochs_seen[worker] = epoch
+            raise QueueLost("the queue was lost and began anew: what was held is gone")
         now_ms = self._clock.now_ms()
         return [
             claim
@@ -188,7 +196,7 @@ class MemoryQueue:
 def _claims(stream: Stream, entries: Iterable[Entry]) -> Iterable[Claim]:
     for entry in entries:
         name = f"{entry.number}-{entry.holding}"
-        yield Claim(stream, name, entry.chunk, entry.items, redelivered=entry.holding > 1)
+        yield Claim(stream, name, entry.chunk, entry.items, entry.holding > 1, entry.since_ms)
 
 
 def _holding(claim: Claim) -> tuple[int, int]:

@@ -102,14 +102,27 @@ def update_subscription(db: sqlite3.Connection, changed: Subscription) -> None:
 
 
 def set_subscription_status(
-    db: sqlite3.Connection, sub_id: int, status: SubscriptionStatus, reason: str, now_ms: int
+    db: sqlite3.Connection,
+    sub_id: int,
+    status: SubscriptionStatus,
+    reason: str,
+    now_ms: int,
+    seen: Subscription | None,
 ) -> Subscription:
-    """Change only the status. Raises NotFound."""
+    """Change only the status, if it is as seen. Raises NotFound."""
     row = (sub_id, status.value, reason, now_ms)
-    if not db.execute(QUERIES["set_subscription_status"], row).rowcount:
+    if seen is None:
+        changed = db.execute(QUERIES["set_subscription_status"], row).rowcount
+    else:
+        expected = (seen.status.value, seen.updated_ms)
+        changed = db.execute(QUERIES["set_seen_subscription_status"], row + expected).rowcount
+    stored = db.execute(QUERIES["one_subscription"], (sub_id,)).fetchone()
+    subscription = None if stored is None else _subscription(stored)
+    if subscription is None or subscription.deleted_ms:
         raise NotFound(f"there is no subscription {sub_id}")
-    db.execute(QUERIES["raise_config_version"])
-    return _subscription(db.execute(QUERIES["one_subscription"], (sub_id,)).fetchone())
+    if changed:
+        db.execute(QUERIES["raise_config_version"])
+    return subscription
 
 
 def _name_is_free(db: sqlite3.Connection, kind: str, name: str, own_id: int) -> None:

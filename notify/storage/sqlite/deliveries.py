@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from notify.domain.model import Attempt, Delivery, DeliveryStatus, Reason
-from notify.domain.ports import DeliveryFilter
+from notify.domain.ports import DeliveryFilter, Standing
 from notify.storage.sqlite.accounts import Changes
 from notify.storage.sqlite.keys import json_set
 from notify.storage.sqlite.queries import QUERIES
@@ -22,12 +22,12 @@ def insert(db: sqlite3.Connection, split: fanout.Split) -> set[int]:
     rows = split.rows
     if not rows:
         return set()
-    known: dict[tuple[int, int], DeliveryStatus] = {}
+    known: dict[tuple[int, int], Standing] = {}
     db.execute("SAVEPOINT deliveries")
     if db.executemany(QUERIES["insert_deliveries"], rows).rowcount < len(rows):
         # Split before, at least in part: only what was not there may be counted.
         db.execute("ROLLBACK TO deliveries")
-        known = statuses(db, {row[:2] for row in rows})
+        known = standings(db, {row[:2] for row in rows})
         first = {row[:2]: row for row in reversed(rows)}
         rows = [row for key, row in first.items() if key not in known]
         db.executemany(QUERIES["insert_deliveries"], rows)
@@ -38,12 +38,15 @@ def insert(db: sqlite3.Connection, split: fanout.Split) -> set[int]:
     return {msg_id for msg_id, _ in known}
 
 
-def statuses(
+def standings(
     db: sqlite3.Connection, keys: Collection[tuple[int, int]]
-) -> dict[tuple[int, int], DeliveryStatus]:
-    """The status of those that exist."""
-    found = db.execute(QUERIES["statuses"], (json_set(keys),))
-    return {(msg_id, sub_id): DeliveryStatus(status) for msg_id, sub_id, status in found}
+) -> dict[tuple[int, int], Standing]:
+    """How those stand that exist."""
+    found = db.execute(QUERIES["standings"], (json_set(keys),))
+    return {
+        (msg_id, sub_id): Standing(DeliveryStatus(status), attempts)
+        for msg_id, sub_id, status, attempts in found
+    }
 
 
 def of_message(db: sqlite3.Connection, message_id: int) -> list[Delivery]:

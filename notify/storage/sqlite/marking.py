@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from notify.storage.sqlite.accounts import Changes
-from notify.storage.sqlite.deliveries import statuses
+from notify.storage.sqlite.deliveries import standings
 from notify.storage.sqlite.keys import json_set
 from notify.storage.sqlite.queries import QUERIES
 from notify_core import chunk, mark
@@ -95,8 +95,8 @@ def _news(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> mark.Marks
         outcome for outcomes in outcome_chunks for outcome in chunk.unpack_outcomes(outcomes)
     ]
     keys = {(outcome.msg_id, outcome.sub_id) for outcome in outcomes}
-    found = statuses(db, keys)
-    finished = {key for key in keys if found.get(key, DROPPED) in _FINAL}
+    found = standings(db, keys)
+    finished = {key for key in keys if key not in found or found[key].status in _FINAL}
     seen = _logged(db, outcomes)
     news = []
     for outcome in outcomes:

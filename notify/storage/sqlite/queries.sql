@@ -89,6 +89,11 @@ WHERE id = ?1 AND (deleted_ms = 0 OR ?9 <> 0);
 UPDATE biz_receive SET status = ?2, status_reason = ?3, updated_ms = ?4
 WHERE id = ?1 AND deleted_ms = 0;
 
+-- name: set_seen_subscription_status
+-- As set_subscription_status, if nobody changed it since it was seen.
+UPDATE biz_receive SET status = ?2, status_reason = ?3, updated_ms = ?4
+WHERE id = ?1 AND deleted_ms = 0 AND status = ?5 AND updated_ms = ?6;
+
 -- name: claim_keys
 -- The first message with a key keeps it.
 INSERT INTO biz_dedup (h, biz_id, dkey, msg_id, created_ms) VALUES (?, ?, ?, ?, ?)
@@ -132,14 +137,14 @@ INSERT INTO receive_msg (msg_id, sub_id, status, attempts, reason, due_ms, updat
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (msg_id, sub_id) DO NOTHING;
 
--- name: statuses
+-- name: standings
 -- Of these deliveries: [[message, subscription], ...].
-SELECT r.msg_id, r.sub_id, r.status
+SELECT r.msg_id, r.sub_id, r.status, r.attempts
 FROM json_each(?) AS k CROSS JOIN receive_msg AS r
 WHERE r.msg_id = json_extract(k.value, '$[0]') AND r.sub_id = json_extract(k.value, '$[1]');
 
 -- name: states
--- As statuses, with what decides whether an outcome is news.
+-- As standings, with what decides whether an outcome is news.
 SELECT r.msg_id, r.sub_id, r.status, r.attempts, r.updated_ms
 FROM json_each(?) AS k CROSS JOIN receive_msg AS r
 WHERE r.msg_id = json_extract(k.value, '$[0]') AND r.sub_id = json_extract(k.value, '$[1]');
@@ -252,15 +257,10 @@ WHERE m.id > ? AND m.id < ?
   AND NOT EXISTS (SELECT 1 FROM receive_msg AS r WHERE r.msg_id = m.id)
 ORDER BY m.id LIMIT ?;
 
--- name: pending_at_once
--- Keys of what waits without a time, in message order without sorting.
-SELECT msg_id, attempts FROM receive_msg
-WHERE sub_id = ? AND status = 0 AND due_ms = 0 ORDER BY msg_id LIMIT ?;
-
--- name: pending_since
--- Keys of what waited for a time that has come; sorted, but only what is due is read.
+-- name: pending
+-- Keys of what is due, in the order of the index: nothing is sorted, only what is due is read.
 SELECT msg_id, attempts FROM receive_msg INDEXED BY receive_msg_pending
-WHERE sub_id = ? AND status = 0 AND due_ms > 0 AND due_ms <= ? ORDER BY msg_id LIMIT ?;
+WHERE sub_id = ? AND status = 0 AND due_ms <= ? ORDER BY due_ms, msg_id LIMIT ?;
 
 -- name: records
 -- Messages as records, after the number of attempts given: [[id, attempts], ...]; a large

@@ -13,15 +13,8 @@ from notify_core.records import DROPPED, PENDING, QUEUED, DeliveryRecord
 def pending(
     db: sqlite3.Connection, sub_id: int, now_ms: int, limit: int, inline_bytes_max: int
 ) -> list[DeliveryRecord]:
-    """Due ones, oldest message first.
-
-    Two look-ups of one index: most rows wait for no time and come in message order without
-    a sort; of those with a time only the due ones are read and sorted.
-    """
-    keys: list[tuple[int, int]] = db.execute(QUERIES["pending_at_once"], (sub_id, limit)).fetchall()
-    timed = db.execute(QUERIES["pending_since"], (sub_id, now_ms, limit)).fetchall()
-    if timed:
-        keys = sorted(keys + timed)[:limit]
+    """Due ones, by due time, then message: the order of their index."""
+    keys = db.execute(QUERIES["pending"], (sub_id, now_ms, limit)).fetchall()
     return messages.records(db, keys, inline_bytes_max) if keys else []
 
 

@@ -9,7 +9,6 @@ from notify.domain.model import (
     Attempt,
     Consumer,
     Delivery,
-    DeliveryStatus,
     Directory,
     LedgerRow,
     Message,
@@ -17,7 +16,7 @@ from notify.domain.model import (
     Subscription,
     SubscriptionStatus,
 )
-from notify.domain.ports import DeliveryFilter, Inserted, Storage, WorkerLease
+from notify.domain.ports import DeliveryFilter, Inserted, Standing, Storage, WorkerLease
 from notify.storage.sqlite import (
     accounts,
     configured,
@@ -120,11 +119,16 @@ class SqliteStorage(Storage):
         await self._write(partial(configured.update_subscription, changed=changed))
 
     async def set_subscription_status(
-        self, subscription_id: int, status: SubscriptionStatus, reason: str, now_ms: int
+        self,
+        subscription_id: int,
+        status: SubscriptionStatus,
+        reason: str,
+        now_ms: int,
+        seen: Subscription | None = None,
     ) -> Subscription:
         return await self._write(
             lambda db: configured.set_subscription_status(
-                db, subscription_id, status, reason, now_ms
+                db, subscription_id, status, reason, now_ms, seen
             )
         )
 
@@ -196,10 +200,8 @@ class SqliteStorage(Storage):
             lambda db: rescue.forget_queued(db, subscription_ids, before_ms, now_ms)
         )
 
-    async def statuses(
-        self, keys: Collection[tuple[int, int]]
-    ) -> dict[tuple[int, int], DeliveryStatus]:
-        return await self._read(lambda db: deliveries.statuses(db, keys))
+    async def standings(self, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], Standing]:
+        return await self._read(lambda db: deliveries.standings(db, keys))
 
     async def lease_worker(self, owner: str, now_ms: int, ttl_ms: int) -> WorkerLease:
         return await self._write(lambda db: workers.lease(db, owner, now_ms, ttl_ms))

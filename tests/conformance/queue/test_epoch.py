@@ -9,7 +9,7 @@ from notify.domain.ports import Claim, Push, Queue, Stream, StreamKind
 from tests.conformance.queue.backends import Backend, Run
 
 SUB = Stream(StreamKind.SUBSCRIPTION, 7)
-CLAIM = Claim(SUB, "1-1", b"chunk", 1, redelivered=False)
+CLAIM = Claim(SUB, "1-1", b"chunk", 1, redelivered=False, since_ms=1)
 REFUSED = {
     "push": lambda q: q.push([Push(SUB, b"chunk", 1)]),
     "claim": lambda q: q.claim([SUB], "w1", 1),
@@ -93,7 +93,7 @@ def test_loss_takes_everything(backend: Backend, queue: Queue, run: Run) -> None
         assert await queue.begin_epoch("second")
         assert await queue.epoch() == "second"
         assert await queue.gauges([SUB]) == [(0, 0, False)]
-        assert await queue.claim([SUB], "w1", 10) == []
+        assert await queue.claim([SUB], "w2", 10) == []
         assert await queue.takeover([SUB], "w1", 0, 10) == []
         assert await queue.promote([SUB], backend.now_ms() + 60_000) == 0
         assert await queue.lease("feeder", "b", 60_000)
@@ -109,12 +109,41 @@ def test_claims_of_an_earlier_epoch_are_dead(backend: Backend, queue: Queue, run
         await backend.advance(2)
         await queue.begin_epoch("second")
         await queue.push([Push(SUB, b"new", 1)])
-        new = await queue.claim([SUB], "w1", 1)
+        new = await queue.claim([SUB], "w2", 1)
         await queue.renew(old, "w1")
         await queue.ack(old)
         assert (await queue.gauges([SUB]))[0].depth == 1
         await queue.ack(new)
         assert (await queue.gauges([SUB]))[0].depth == 0
+
+    run(scenario())
+
+
+def test_a_worker_is_told_once_that_a_new_epoch_began(
+    backend: Backend, queue: Queue, run: Run
+) -> None:
+    async def scenario() -> None:
+        await queue.claim([SUB], "w1", 1)
+        await backend.lose()
+        await queue.begin_epoch("second")
+        await queue.push([Push(SUB, b"new", 1)])
+        with pytest.raises(QueueLost):
+            await queue.claim([SUB], "w1", 1)
+        assert len(await queue.claim([SUB], "w1", 1)) == 1
+
+    run(scenario())
+
+
+def test_a_worker_that_met_the_lost_queue_is_not_told_again(
+    backend: Backend, queue: Queue, run: Run
+) -> None:
+    async def scenario() -> None:
+        await queue.claim([SUB], "w1", 1)
+        await backend.lose()
+        with pytest.raises(QueueLost):
+            await queue.claim([SUB], "w1", 1)
+        await queue.begin_epoch("second")
+        assert await queue.claim([SUB], "w1", 1) == []
 
     run(scenario())
 

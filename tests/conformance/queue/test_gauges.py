@@ -115,3 +115,24 @@ def test_spill_stops_no_push_and_outlives_an_empty_stream(queue: Queue, run: Run
         assert await queue.gauges([A]) == [(0, 0, False)]
 
     run(scenario())
+
+
+def test_what_follows_from_a_chunk_is_as_old_as_that_was(
+    backend: Backend, queue: Queue, run: Run
+) -> None:
+    async def scenario() -> None:
+        await queue.push([Push(A, b"first", 1)])
+        (first,) = await queue.claim([A], "w1", 1)
+        assert first.since_ms == (await queue.gauges([A]))[0].oldest_ms
+        await backend.advance(20)
+        retry = Push(A, b"retry", 1, backend.now_ms() + 5, first.since_ms)
+        await queue.ack([first], [Push(A, b"new", 1), retry])
+        assert (await queue.gauges([A]))[0].oldest_ms == first.since_ms
+        await backend.advance(10)
+        await queue.promote([A], backend.now_ms())
+        new, again = await queue.claim([A], "w1", 2)
+        assert (again.chunk, again.since_ms) == (b"retry", first.since_ms)
+        await queue.ack([again])
+        assert (await queue.gauges([A]))[0].oldest_ms == new.since_ms > first.since_ms
+
+    run(scenario())

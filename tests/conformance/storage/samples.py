@@ -118,7 +118,8 @@ async def checked_ledger(storage: Storage) -> dict[int, LedgerRow]:
 
 async def status_of(storage: Storage, msg_id: int, sub_id: int) -> int | None:
     """The status of one delivery."""
-    return (await storage.statuses([(msg_id, sub_id)])).get((msg_id, sub_id))
+    standing = (await storage.standings([(msg_id, sub_id)])).get((msg_id, sub_id))
+    return None if standing is None else standing.status
 
 
 __all__ = [

@@ -108,8 +108,9 @@ class Model:
         assert await self.storage.drop_pending(sub, 2, self.now_ms, 1000) == len(waiting)
 
     async def check(self) -> None:
-        stored = await self.storage.statuses(list(self.rows))
-        assert stored == {key: row[0] for key, row in self.rows.items()}
+        stored = await self.storage.standings(list(self.rows))
+        statuses = {key: standing.status for key, standing in stored.items()}
+        assert statuses == {key: row[0] for key, row in self.rows.items()}
         ledger = await checked_ledger(self.storage)
         counts = {sub: [0, 0, 0, 0] for sub in SUBS}
         for (_, sub), row in self.rows.items():

@@ -113,22 +113,28 @@ def test_concurrent_splits_are_accounted_once(storage: Storage, run: Run) -> Non
     assert run(checked_ledger(storage)) == {s: account(s, queued=49) for s in (1, 2, 3)}
 
 
-def test_statuses_of_what_exists(storage: Storage, run: Run) -> None:
+def test_standings_of_what_exists(storage: Storage, run: Run) -> None:
     run(storage.insert_deliveries(split((1, 1, QUEUED), (1, 2, PENDING), (ID_MAX, 1, DROPPED))))
-    assert run(storage.statuses([])) == {}
+    assert run(storage.standings([])) == {}
     asked = {(1, 1), (1, 2), (1, 3), (2, 1), (ID_MAX, 1)}
-    assert run(storage.statuses(asked)) == {
-        (1, 1): DeliveryStatus.QUEUED,
-        (1, 2): DeliveryStatus.PENDING,
-        (ID_MAX, 1): DeliveryStatus.DROPPED,
+    assert run(storage.standings(asked)) == {
+        (1, 1): (DeliveryStatus.QUEUED, 0),
+        (1, 2): (DeliveryStatus.PENDING, 0),
+        (ID_MAX, 1): (DeliveryStatus.DROPPED, 0),
     }
 
 
-def test_many_statuses_at_once(storage: Storage, run: Run) -> None:
+def test_a_standing_counts_the_tries_that_were_marked(storage: Storage, run: Run) -> None:
+    run(storage.insert_deliveries(split((1, 1, QUEUED))))
+    run(storage.mark(chunks(outcome(1, 1, QUEUED, attempts=3, due_ms=NOW + 99))))
+    assert run(storage.standings([(1, 1)])) == {(1, 1): (DeliveryStatus.QUEUED, 3)}
+
+
+def test_many_standings_at_once(storage: Storage, run: Run) -> None:
     ids = message_ids(3000)
     run(storage.insert_deliveries(grid(ids, [4])))
-    found = run(storage.statuses([(id_, 4) for id_ in ids]))
-    assert found == {(id_, 4): DeliveryStatus.QUEUED for id_ in ids}
+    found = run(storage.standings([(id_, 4) for id_ in ids]))
+    assert found == {(id_, 4): (DeliveryStatus.QUEUED, 0) for id_ in ids}
 
 
 @pytest.fixture
@@ -178,14 +184,14 @@ FILTERS = [
 def test_pages_add_up_to_what_the_filter_wants(
     storage: Storage, run: Run, listed: list[tuple[int, int]], wanted: DeliveryFilter
 ) -> None:
-    statuses = run(storage.statuses(listed))
+    standings = run(storage.standings(listed))
     low = message_ids(1, wanted.since_ms or 0)[0]
     high = message_ids(1, wanted.until_ms)[0] if wanted.until_ms is not None else ID_MAX
     expected = [
         key
         for key in listed
         if wanted.subscription_id in (None, key[1])
-        and wanted.status in (None, statuses[key])
+        and wanted.status in (None, standings[key].status)
         and low <= key[0] < high
     ]
     for page in (1, 2, 3, 100):

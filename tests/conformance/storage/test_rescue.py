@@ -78,7 +78,7 @@ def test_an_unsplit_message_comes_whole(storage: Storage, run: Run) -> None:
     assert run(storage.unsplit(0, ID_MAX, 10, 5))[1].payload is None
 
 
-def test_pending_deliveries_come_oldest_first_with_their_message(
+def test_pending_deliveries_come_by_due_time_then_oldest_first_with_their_message(
     storage: Storage, run: Run
 ) -> None:
     made = batch(
@@ -89,10 +89,10 @@ def test_pending_deliveries_come_oldest_first_with_their_message(
     run(storage.mark(chunks(outcome(2, 1, PENDING, 3, NOW, due_ms=NOW))))
     found = run(storage.pending(1, NOW, 10, 4))
     records = made.records(4)
-    assert [delivery.message for delivery in found] == [records[0], records[1], records[3]]
+    assert [delivery.message for delivery in found] == [records[0], records[3], records[1]]
     assert isinstance(found[0].message, MessageRecord)
-    assert found[2].message.payload is None
-    assert [delivery.attempts for delivery in found] == [0, 3, 0]
+    assert found[1].message.payload is None
+    assert [delivery.attempts for delivery in found] == [0, 0, 3]
 
 
 def test_only_what_is_due_and_pending_comes(storage: Storage, run: Run) -> None:
@@ -109,10 +109,10 @@ def test_only_what_is_due_and_pending_comes(storage: Storage, run: Run) -> None:
         (8, 1, PENDING, 0, 0, 0),
     ]
     run(storage.insert_deliveries(split(*rows)))
-    assert run(pending(storage, 1)) == [2, 3, 7, 8]
-    assert run(pending(storage, 1, NOW + 1)) == [1, 2, 3, 7, 8]
-    assert run(pending(storage, 1, NOW - 1)) == [3, 7, 8]
-    assert run(pending(storage, 1, limit=2)) == [2, 3]
+    assert run(pending(storage, 1)) == [3, 8, 7, 2]
+    assert run(pending(storage, 1, NOW + 1)) == [3, 8, 7, 2, 1]
+    assert run(pending(storage, 1, NOW - 1)) == [3, 8, 7]
+    assert run(pending(storage, 1, limit=2)) == [3, 8]
     assert run(pending(storage, 2)) == [6]
     assert run(pending(storage, 3)) == []
     assert run(pending(storage, 1, limit=0)) == []
@@ -235,4 +235,4 @@ def test_pending_deliveries_outlive_a_restart(durable: Backend, run: Run) -> Non
     assert run(pending(storage, 1)) == [1]
     assert run(unsplit(storage, 0, ID_MAX)) == [3]
     assert run(storage.forget_queued(None, NOW + 1, NOW + 1)) == 1
-    assert run(storage.statuses([(2, 1)])) == {(2, 1): DeliveryStatus.PENDING}
+    assert run(status_of(storage, 2, 1)) == DeliveryStatus.PENDING

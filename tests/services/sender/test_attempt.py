@@ -39,7 +39,7 @@ class AttemptRig(Rig):
         return self.directory.live_subscriptions[1]
 
     async def attempt(self, delivery: DeliveryRecord) -> OutcomeRecord:
-        return await self.attempts.attempt(self.subscription, delivery)
+        return (await self.attempts.attempt(self.subscription, delivery)).outcome
 
 
 def test_a_delivered_try_is_recorded_with_code_latency_and_answer(simulate: Any) -> None:

@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
-from notify.domain.ports import Claim, Stream, StreamKind
 from notify.sender.lane import Job, Lane
 from notify.sender.outcomes import Held
 from notify_core.records import DeliveryRecord, MessageRecord
 
-CLAIM = Claim(Stream(StreamKind.SUBSCRIPTION, 1), "1-1", b"", 1, redelivered=False)
+NO_CLAIM: Any = None  # a lane does not look at it
 
 
 def job(number: int) -> Job:
     message = MessageRecord(number, 1, "a", "", b"", "", 0, 0, b"{}")
-    return Held(CLAIM, 1), DeliveryRecord(0, message)
+    return Held(NO_CLAIM, 1), DeliveryRecord(0, message)
 
 
 class Rig:

@@ -114,7 +114,7 @@ def test_what_is_handed_back_leaves_no_outcome(simulate: Any) -> None:
         r = await rig()
         held = await r.held(1, 2, 3)
         r.outcomes.skip(held, 1)
-        r.outcomes.hand_back(held, 1, [delivery(2), delivery(3, attempts=1)])
+        r.outcomes.hand_back(held, 1, [delivery(2), delivery(3, attempts=1)], 0)
         assert await r.outcomes.flush() == [held.claim]
         assert await r.depths() == (2, 0)
         [again] = await r.queue.claim([STREAM], "w", 9)

@@ -22,8 +22,8 @@ EXHAUSTED = Verdict(DeliveryStatus.DROPPED, Reason.EXHAUSTED)
 EXPIRED = Verdict(DeliveryStatus.DROPPED, Reason.EXPIRED)
 
 
-def queued(delay_ms: int) -> Verdict:
-    return Verdict(DeliveryStatus.QUEUED, due_ms=NOW + delay_ms)
+def queued(delay_ms: int, quiet_ms: int = 0) -> Verdict:
+    return Verdict(DeliveryStatus.QUEUED, due_ms=NOW + delay_ms, quiet_ms=quiet_ms)
 
 
 def pending(delay_ms: int) -> Verdict:
@@ -47,15 +47,15 @@ def pending(delay_ms: int) -> Verdict:
         (500, "60", 1, 0, queued(1000)),
         (599, "", 1, 0, queued(1000)),
         # Retry-After only where the code gives it a meaning, never shorter than the schedule.
-        (429, "7", 1, 0, queued(7000)),
-        (503, "7", 1, 0, queued(7000)),
-        (503, "7", 2, 0, queued(7000)),
-        (503, "3", 2, 0, queued(5000)),
+        (429, "7", 1, 0, queued(7000, 7000)),
+        (503, "7", 1, 0, queued(7000, 7000)),
+        (503, "7", 2, 0, queued(7000, 7000)),
+        (503, "3", 2, 0, queued(5000, 3000)),
         (429, "", 1, 0, queued(1000)),
         (429, "soon", 1, 0, queued(1000)),
         (429, "-7", 1, 0, queued(1000)),
-        (429, "99999999999999999999", 1, 0, queued(20_000)),
-        (429, "7", 4, 0, EXHAUSTED),
+        (429, "99999999999999999999", 1, 0, queued(20_000, 20_000)),
+        (429, "7", 4, 0, EXHAUSTED._replace(quiet_ms=7000)),
         # A try far away waits in the database.
         (500, "", 3, 0, pending(100_000)),
         (0, "", 1, 0, queued(1000)),
@@ -66,7 +66,7 @@ def pending(delay_ms: int) -> Verdict:
         # A next try at or after the expiry is none.
         (500, "", 1, NOW + 1000, EXPIRED),
         (500, "", 1, NOW + 1001, queued(1000)),
-        (503, "7", 1, NOW + 6999, EXPIRED),
+        (503, "7", 1, NOW + 6999, EXPIRED._replace(quiet_ms=7000)),
         (0, "", 1, NOW + 1, EXPIRED),
     ],
 )
