@@ -104,7 +104,11 @@ class Mariadb:
     def sql(self, *statements: str, database: str | None = None) -> tuple[tuple[Any, ...], ...]:
         """Run statements as root; what the last one finds."""
         db = pymysql.connect(
-            unix_socket=self.socket, user="root", database=database, autocommit=True
+            unix_socket=self.socket,
+            user="root",
+            database=database,
+            autocommit=True,
+            ssl_disabled=True,
         )
         with db, db.cursor() as cursor:
             for statement in statements:
@@ -116,8 +120,9 @@ class Mariadb:
         return f"mysql://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{self.port}/{database}{options}"
 
     def options(self, database: str, options: str = "") -> Options:
-        """The same, read."""
-        return parse(self.url(database, options))
+        """How to reach a database over the socket."""
+        login = f"{USER}:{PASSWORD_IN_URL}"
+        return parse(f"mysql+unix://{login}@/{database}?socket={self.socket}{options}")
 
     def new_database(self, name: str) -> None:
         """A migrated, empty database with this name."""

@@ -30,7 +30,7 @@ RULES: Final = (
     _rule(r"^(?:UPDATE|DELETE)\b.*\bLIMIT\b", "each shard would apply the LIMIT by itself"),
     _rule(r"^(?:UPDATE|DELETE)\b(?!.*\bWHERE\b)", "a write without WHERE reaches every shard"),
     _rule(r"^INSERT\b.*\bSELECT\b", "it runs in one shard, or in the proxy's memory"),
-    _rule(r"^INSERT(?: IGNORE)? INTO \w+\s*(?!\()\S", "an INSERT names its columns"),
+    _rule(r"^INSERT(?: IGNORE)? INTO \w+\b(?! ?\()", "an INSERT names its columns"),
     _rule(r"\bRETURNING\b", "MariaDB only"),
     _rule(r"\bLOAD\s+DATA\b", "not through proxies"),
     _rule(r"\bSKIP\s+LOCKED\b|\bNOWAIT\b|\bLOCK IN SHARE MODE\b|\bFOR SHARE\b",

@@ -105,14 +105,18 @@ def set_subscription_status(
     status: SubscriptionStatus,
     reason: str,
     now_ms: int,
+    seen: Subscription | None,
 ) -> Subscription:
-    """Change only the status. Raises NotFound."""
-    db.run("raise_note", _VERSION)
-    found = db.rows("deleted_subscription", sub_id)
-    if not found or found[0][0]:
+    """Change only the status, if it is as seen. Raises NotFound."""
+    found = db.rows("lock_subscription", sub_id)
+    stored = rows.subscription(found[0]) if found else None
+    if stored is None or stored.deleted_ms:
         raise NotFound(f"there is no subscription {sub_id}")
+    if seen is not None and (stored.status, stored.updated_ms) != (seen.status, seen.updated_ms):
+        return stored
+    db.run("raise_note", _VERSION)
     db.run("set_subscription_status", status.value, reason, now_ms, sub_id)
-    return rows.subscription(db.rows("one_subscription", sub_id)[0])
+    return msgspec.structs.replace(stored, status=status, status_reason=reason, updated_ms=now_ms)
 
 
 def _name_is_free(db: Session, kind: str, name: str, own_id: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from notify.domain.errors import StorageUnavailable
 from notify.domain.model import Attempt, Delivery, DeliveryStatus, Reason
-from notify.domain.ports import DeliveryFilter
+from notify.domain.ports import DeliveryFilter, Standing
 from notify.storage.mysql import accounts, queries
 from notify.storage.mysql.accounts import SPAN_BITS, Changes
 from notify.storage.mysql.connection import Session
@@ -38,14 +38,14 @@ def insert(db: Session, split: fanout.Split) -> set[int]:
     statements = [
         plain(text) for text in split.insert_sql(queries.ROWS_MAX, db.statement_bytes_max)
     ]
-    known: dict[Key, DeliveryStatus] = {}
+    known: dict[Key, Standing] = {}
     for _ in range(_CROSSINGS_MAX):
         try:
             with db.transaction():
                 db.change_all(statements)
                 _account(db, rows)
         except Duplicate:
-            known = statuses(db, {row[:2] for row in split.rows})
+            known = standings(db, {row[:2] for row in split.rows})
             first = {row[:2]: row for row in reversed(split.rows)}
             rows = [first[key] for key in sorted(first) if key not in known]
             statements = queries.insert_grouped("insert_deliveries", rows, db.statement_bytes_max)
@@ -93,7 +93,7 @@ def add_drops(db: Session, keys: Iterable[Key]) -> None:
     db.insert("insert_drops", sorted(key for key in keys if key[1] != UNMATCHED_SUB))
 
 
-def states(db: Session, keys: Collection[Key]) -> Iterable[tuple[int, int, int, int, int, int]]:
+def _states(db: Session, keys: Collection[Key]) -> Iterable[tuple[int, int, int, int, int, int]]:
     """(message, subscription, status, attempts, due_ms, updated_ms) of those that exist."""
     by_sub: dict[int, list[int]] = {}
     by_msg: dict[int, list[int]] = {}
@@ -109,9 +109,12 @@ def states(db: Session, keys: Collection[Key]) -> Iterable[tuple[int, int, int, 
             yield from db.rows(name, one, part)
 
 
-def statuses(db: Session, keys: Collection[Key]) -> dict[Key, DeliveryStatus]:
-    """The status of those that exist."""
-    return {state[:2]: DeliveryStatus(state[2]) for state in states(db, keys)}
+def standings(db: Session, keys: Collection[Key]) -> dict[Key, Standing]:
+    """How those stand that exist."""
+    return {
+        (msg_id, sub_id): Standing(DeliveryStatus(status), attempts)
+        for msg_id, sub_id, status, attempts, _, _ in _states(db, keys)
+    }
 
 
 def of_message(db: Session, message_id: int) -> list[Delivery]:

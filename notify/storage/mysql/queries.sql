@@ -68,10 +68,10 @@ LIMIT 1000000;
 SELECT id, biz_id, receive_id, status, status_reason, config, created_ms, updated_ms, deleted_ms
 FROM biz_receive ORDER BY id LIMIT 1000000;
 
--- name: one_subscription
--- As all_subscriptions, one of them.
+-- name: lock_subscription
+-- As all_subscriptions, one of them, at this very moment and until the transaction ends.
 SELECT id, biz_id, receive_id, status, status_reason, config, created_ms, updated_ms, deleted_ms
-FROM biz_receive WHERE id = ?;
+FROM biz_receive WHERE id = ? FOR UPDATE;
 
 -- name: last_producer_id
 -- Deleted ones too: an id is never used twice.
@@ -318,6 +318,10 @@ ORDER BY due_ms, msg_id LIMIT ?;
 -- name: set_status
 -- Locked deliveries of one subscription take a status; their due time stays.
 UPDATE receive_msg SET status = ?, updated_ms = ? WHERE sub_id = ? AND msg_id IN (?);
+
+-- name: set_pending
+-- Locked deliveries of one subscription wait again, until this time.
+UPDATE receive_msg SET status = 0, due_ms = ?, updated_ms = ? WHERE sub_id = ? AND msg_id IN (?);
 
 -- name: drop
 -- Locked deliveries of one subscription are dropped.

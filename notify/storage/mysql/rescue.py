@@ -98,7 +98,7 @@ def _locked_pending(
 
 
 def forget_queued(db: Session, sub_ids: Collection[int] | None, before_ms: int, now_ms: int) -> int:
-    """Queued ones untouched since before_ms become pending, due when they were; how many.
+    """Queued ones untouched since before_ms become pending; how many.
 
     Reads only the spans of messages in which the accounts have queued deliveries. Each part is a
     transaction of its own: cut off in between, the next call goes on.
@@ -124,17 +124,19 @@ def _forget_window(db: Session, window: Window, before_ms: int, now_ms: int) -> 
 def _forget(
     db: Session, sub_id: int, rising_ids: Sequence[int], before_ms: int, now_ms: int
 ) -> int:
-    timers = sorted(
-        (state[0], state[4])
-        for state in db.rows("lock_states", sub_id, rising_ids)
-        if state[2] == QUEUED and state[5] < before_ms
-    )
-    if not timers:
-        return 0
-    ids = [msg_id for msg_id, _ in timers]
-    db.run("set_status", PENDING, now_ms, sub_id, ids)
-    add_timers(db, ((sub_id, due_ms, msg_id) for msg_id, due_ms in timers))
+    due: dict[int, int] = {}
+    for msg_id, _, status, _, due_ms, updated_ms in db.rows("lock_states", sub_id, rising_ids):
+        if status == QUEUED and updated_ms < before_ms:
+            # What waited in the queue's delay set keeps its time, if that is still to come.
+            due[msg_id] = due_ms if due_ms > now_ms else 0
+    at_once = sorted(msg_id for msg_id, due_ms in due.items() if not due_ms)
+    later = sorted(msg_id for msg_id, due_ms in due.items() if due_ms)
+    if at_once:
+        db.run("set_pending", 0, now_ms, sub_id, at_once)
+    if later:
+        db.run("set_status", PENDING, now_ms, sub_id, later)
+    add_timers(db, ((sub_id, due_ms, msg_id) for msg_id, due_ms in due.items()))
     changes = Changes()
-    changes.moved(sub_id, QUEUED, PENDING, ids)
+    changes.moved(sub_id, QUEUED, PENDING, sorted(due))
     changes.write(db)
-    return len(ids)
+    return len(due)

@@ -8,7 +8,6 @@ from notify.domain.model import (
     Attempt,
     Consumer,
     Delivery,
-    DeliveryStatus,
     Directory,
     LedgerRow,
     Message,
@@ -16,7 +15,7 @@ from notify.domain.model import (
     Subscription,
     SubscriptionStatus,
 )
-from notify.domain.ports import DeliveryFilter, Inserted, Storage, WorkerLease
+from notify.domain.ports import DeliveryFilter, Inserted, Standing, Storage, WorkerLease
 from notify.storage.mysql import (
     accounts,
     configured,
@@ -100,11 +99,16 @@ class MysqlStorage(Storage):
         await self._pool.transact(partial(configured.update_subscription, changed=changed))
 
     async def set_subscription_status(
-        self, subscription_id: int, status: SubscriptionStatus, reason: str, now_ms: int
+        self,
+        subscription_id: int,
+        status: SubscriptionStatus,
+        reason: str,
+        now_ms: int,
+        seen: Subscription | None = None,
     ) -> Subscription:
         return await self._pool.transact(
             lambda db: configured.set_subscription_status(
-                db, subscription_id, status, reason, now_ms
+                db, subscription_id, status, reason, now_ms, seen
             )
         )
 
@@ -176,10 +180,8 @@ class MysqlStorage(Storage):
             lambda db: rescue.forget_queued(db, subscription_ids, before_ms, now_ms)
         )
 
-    async def statuses(
-        self, keys: Collection[tuple[int, int]]
-    ) -> dict[tuple[int, int], DeliveryStatus]:
-        return await self._pool.run(lambda db: deliveries.statuses(db, keys))
+    async def standings(self, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], Standing]:
+        return await self._pool.run(lambda db: deliveries.standings(db, keys))
 
     async def lease_worker(self, owner: str, now_ms: int, ttl_ms: int) -> WorkerLease:
         return await self._pool.transact(lambda db: workers.lease(db, owner, now_ms, ttl_ms))

@@ -58,7 +58,8 @@ def parse(url: str) -> Options:
     if parts.scheme.lower() == "mysql+unix":
         if not socket or parts.hostname:
             problems.append(f"storage.url of mysql+unix has a socket and no host: {FORM}")
-        connect["unix_socket"] = socket
+        # Nobody listens on a socket file; a TLS context for each connection costs 50 ms.
+        connect |= {"unix_socket": socket, "ssl_disabled": True}
         place = socket
     else:
         if socket or not parts.hostname:
