@@ -288,11 +288,6 @@ INSERT INTO receive_msg (msg_id, sub_id, status, attempts, reason, due_ms, updat
 ON DUPLICATE KEY UPDATE status = VALUES(status), attempts = VALUES(attempts),
     reason = VALUES(reason), due_ms = VALUES(due_ms), updated_ms = VALUES(updated_ms);
 
--- name: insert_attempts
--- The log; a duplicate key error where a try is in it.
-INSERT INTO receive_attempt
-(msg_id, sub_id, attempt, at_ms, latency_ms, code, error, response) VALUES ?rows;
-
 -- name: logged_attempts
 -- Which tries of these messages are in the log.
 SELECT msg_id, sub_id, attempt FROM receive_attempt WHERE msg_id IN (?);
