@@ -164,10 +164,10 @@ def test_a_deadlock_is_done_again(server: Mariadb, mysql: MysqlStorage, run) -> 
     def crossing(first: int, second: int):
         def work(db) -> int:
             tries.append(first)
-            db.rows("lock_states", 1, [first])
+            db.rows("lock_states", 1, 1, [first])
             if len(tries) <= 2:
                 meet.wait(10)
-            return len(db.rows("lock_states", 1, [second]))
+            return len(db.rows("lock_states", 1, 1, [second]))
 
         return work
 

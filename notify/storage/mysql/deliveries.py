@@ -106,7 +106,7 @@ def _states(db: Session, keys: Collection[Key]) -> Iterable[tuple[int, int, int,
         name, groups = "states_of_message", by_msg
     for one, others in groups.items():
         for part in queries.parts(others):
-            yield from db.rows(name, one, part)
+            yield from db.rows(name, one, one, part)
 
 
 def standings(db: Session, keys: Collection[Key]) -> dict[Key, Standing]:
@@ -171,7 +171,7 @@ def list_filtered(
     if sub_id is None:
         rows = db.rows("list_all", low, top, top, below, wanted_statuses, limit)
     else:
-        rows = db.rows("list_one", sub_id, low, top, wanted_statuses, limit)
+        rows = db.rows("list_one", sub_id, sub_id, low, top, wanted_statuses, limit)
     return [_delivery(row) for row in rows]
 
 
@@ -189,7 +189,8 @@ def _list_drops(
         if sub_id is None:
             keys = list(db.rows("list_drops", low, top, top, below, limit))
         else:
-            keys = list(db.rows("list_drops_one", sub_id, low, _last(sub_id, top, below), limit))
+            last = _last(sub_id, top, below)
+            keys = list(db.rows("list_drops_one", sub_id, sub_id, low, last, limit))
         found += _named(db, keys, DROPPED)
         if len(keys) < limit:
             break
@@ -206,7 +207,7 @@ def _named(db: Session, keys: Sequence[Key], status: int) -> list[Delivery]:
         row[:2]: row
         for sub_id, msg_ids in by_sub.items()
         for part in queries.parts(msg_ids)
-        for row in db.rows("rows_of_subscription", sub_id, part)
+        for row in db.rows("rows_of_subscription", sub_id, sub_id, part)
         if row[2] == status
     }
     return [_delivery(rows[key]) for key in keys if key in rows]

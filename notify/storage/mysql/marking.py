@@ -84,7 +84,7 @@ def _finish_pending(
     """Finish those of these deliveries that are pending; which."""
     pending = {
         state[0]: state[4]
-        for state in db.rows("lock_states", sub_id, msg_ids)
+        for state in db.rows("lock_states", sub_id, sub_id, msg_ids)
         if state[2] == PENDING
     }
     if pending:
@@ -133,7 +133,7 @@ def _locked(db: Session, keys: Iterable[Key]) -> dict[Key, State]:
         state[:2]: state
         for sub_id, msg_ids in sorted(by_sub.items())
         for part in queries.parts(msg_ids)
-        for state in db.rows("lock_states", sub_id, part)
+        for state in db.rows("lock_states", sub_id, sub_id, part)
     }
 
 

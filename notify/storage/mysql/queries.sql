@@ -1,6 +1,11 @@
 -- Every statement of the MySQL storage that is not built by notify_core, by name. The lines under
 -- a name say what it is for. `?` stands for a value, or for a set of ids in IN (?); `?rows` for
 -- rows. Only the portable subset: tests/storage/mysql_dialect.py holds each statement to it.
+--
+-- `sub_id >= ? AND sub_id <= ?` with one number twice, and sub_id in ORDER BY: then a SELECT reads
+-- ranges of an index. With `sub_id = ?` MariaDB looks the subscription up and passes over (and,
+-- where it locks, locks) all its other rows, because it takes the estimate of the range for that
+-- plan: 67 ms instead of 8 for 999 rows of 300 000, 350 ms instead of 1 for a page far down.
 
 -- name: settings
 -- What the connection must agree with, asked once when it is made.
@@ -183,22 +188,22 @@ INSERT INTO receive_msg (msg_id, sub_id, status, attempts, reason, due_ms, updat
 -- name: states_of_subscription
 -- Deliveries of one subscription to these messages.
 SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms FROM receive_msg
-WHERE sub_id = ? AND msg_id IN (?);
+WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?);
 
 -- name: states_of_message
 -- Deliveries of one message to these subscriptions.
 SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms FROM receive_msg
-WHERE msg_id = ? AND sub_id IN (?);
+WHERE msg_id >= ? AND msg_id <= ? AND sub_id IN (?);
 
 -- name: lock_states
 -- As states_of_subscription, at this very moment and until the transaction ends.
 SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms FROM receive_msg
-WHERE sub_id = ? AND msg_id IN (?) FOR UPDATE;
+WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?) FOR UPDATE;
 
 -- name: rows_of_subscription
 -- As deliveries, of one subscription and these messages.
 SELECT msg_id, sub_id, status, attempts, reason, due_ms, updated_ms FROM receive_msg
-WHERE sub_id = ? AND msg_id IN (?);
+WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?);
 
 -- name: deliveries
 -- Of one message.
@@ -221,8 +226,8 @@ ORDER BY msg_id DESC, sub_id DESC LIMIT ?;
 -- name: list_one
 -- As list_all, of one subscription (0 too).
 SELECT msg_id, sub_id, status, attempts, reason, due_ms, updated_ms FROM receive_msg
-WHERE sub_id = ? AND msg_id >= ? AND msg_id <= ? AND status IN (?)
-ORDER BY msg_id DESC LIMIT ?;
+WHERE sub_id >= ? AND sub_id <= ? AND msg_id >= ? AND msg_id <= ? AND status IN (?)
+ORDER BY sub_id DESC, msg_id DESC LIMIT ?;
 
 -- name: list_drops
 -- Keys of dropped deliveries as list_all gives them.
@@ -233,7 +238,8 @@ ORDER BY msg_id DESC, sub_id DESC LIMIT ?;
 -- name: list_drops_one
 -- Keys of dropped deliveries as list_one gives them.
 SELECT msg_id, sub_id FROM receive_drop
-WHERE sub_id = ? AND msg_id >= ? AND msg_id <= ? ORDER BY msg_id DESC LIMIT ?;
+WHERE sub_id >= ? AND sub_id <= ? AND msg_id >= ? AND msg_id <= ?
+ORDER BY sub_id DESC, msg_id DESC LIMIT ?;
 
 -- name: waiting_messages
 -- Of which messages a subscription has pending deliveries, in no order, up to a limit.
@@ -306,9 +312,9 @@ DELETE FROM receive_timer WHERE sub_id = ? AND due_ms = ? AND msg_id IN (?);
 
 -- name: due_timers
 -- What is due, behind a key that was read before: a due time and, of it, a message.
-SELECT due_ms, msg_id FROM receive_timer
-WHERE sub_id = ? AND due_ms <= ? AND due_ms >= ? AND (due_ms > ? OR msg_id > ?)
-ORDER BY due_ms, msg_id LIMIT ?;
+SELECT sub_id, due_ms, msg_id FROM receive_timer
+WHERE sub_id >= ? AND sub_id <= ? AND due_ms <= ? AND due_ms >= ? AND (due_ms > ? OR msg_id > ?)
+ORDER BY sub_id, due_ms, msg_id LIMIT ?;
 
 -- name: set_status
 -- Locked deliveries of one subscription take a status; their due time stays.
@@ -325,9 +331,10 @@ WHERE sub_id = ? AND msg_id IN (?);
 
 -- name: untouched
 -- Queued deliveries of one subscription in a window of messages, untouched since.
-SELECT msg_id FROM receive_msg
-WHERE sub_id = ? AND msg_id > ? AND msg_id <= ? AND status = 1 AND updated_ms < ?
-ORDER BY msg_id LIMIT ?;
+SELECT sub_id, msg_id FROM receive_msg
+WHERE sub_id >= ? AND sub_id <= ? AND msg_id > ? AND msg_id <= ?
+  AND status = 1 AND updated_ms < ?
+ORDER BY sub_id, msg_id LIMIT ?;
 
 -- name: workers
 -- At most 256 rows.

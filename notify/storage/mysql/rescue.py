@@ -28,13 +28,12 @@ def pending(
     behind = (-1, -1)
     while len(found) < limit:
         wanted = limit - len(found)
-        due_ms, msg_id = behind
-        timers = db.rows("due_timers", sub_id, now_ms, due_ms, due_ms, msg_id, wanted)
-        ids = [timer[1] for timer in timers]
+        timers = _due(db, sub_id, now_ms, behind, wanted)
+        ids = [msg_id for _, msg_id in timers]
         states = {
             state[0]: state
             for part in queries.parts(ids)
-            for state in db.rows("states_of_subscription", sub_id, part)
+            for state in db.rows("states_of_subscription", sub_id, sub_id, part)
         }
         keys = [
             (id_, states[id_][3])
@@ -46,6 +45,15 @@ def pending(
             break
         behind = timers[-1]
     return found
+
+
+def _due(
+    db: Session, sub_id: int, now_ms: int, behind: tuple[int, int], limit: int
+) -> list[tuple[int, int]]:
+    """(due_ms, message) of the timers behind one, in their order."""
+    due_ms, msg_id = behind
+    rows = db.rows("due_timers", sub_id, sub_id, now_ms, due_ms, due_ms, msg_id, limit)
+    return [(due_ms, msg_id) for _, due_ms, msg_id in rows]
 
 
 def set_queued(db: Session, sub_id: int, message_ids: Sequence[int], now_ms: int) -> int:
@@ -66,7 +74,7 @@ def set_queued(db: Session, sub_id: int, message_ids: Sequence[int], now_ms: int
 
 def drop_pending(db: Session, sub_id: int, reason: int, now_ms: int, limit: int) -> int:
     """Drop up to limit pending ones; how many."""
-    due = db.rows("due_timers", sub_id, INT_MAX, -1, -1, -1, limit)
+    due = _due(db, sub_id, INT_MAX, (-1, -1), limit)
     changes = Changes()
     count = 0
     for part in queries.parts(sorted({msg_id for _, msg_id in due})):
@@ -90,7 +98,7 @@ def _locked_pending(
     return sorted(
         (
             (sub_id, state[4], state[0])
-            for state in db.rows("lock_states", sub_id, rising_ids)
+            for state in db.rows("lock_states", sub_id, sub_id, rising_ids)
             if state[2] == PENDING
         ),
         key=lambda timer: timer[2],
@@ -112,7 +120,8 @@ def _forget_window(db: Session, window: Window, before_ms: int, now_ms: int) -> 
     count = 0
     while True:
         limit = queries.IDS_MAX
-        ids = [row[0] for row in db.rows("untouched", sub_id, after, last, before_ms, limit)]
+        found = db.rows("untouched", sub_id, sub_id, after, last, before_ms, limit)
+        ids = [msg_id for _, msg_id in found]
         if ids:
             with db.transaction():
                 count += _forget(db, sub_id, ids, before_ms, now_ms)
@@ -125,7 +134,9 @@ def _forget(
     db: Session, sub_id: int, rising_ids: Sequence[int], before_ms: int, now_ms: int
 ) -> int:
     due: dict[int, int] = {}
-    for msg_id, _, status, _, due_ms, updated_ms in db.rows("lock_states", sub_id, rising_ids):
+    for msg_id, _, status, _, due_ms, updated_ms in db.rows(
+        "lock_states", sub_id, sub_id, rising_ids
+    ):
         if status == QUEUED and updated_ms < before_ms:
             # What waited in the queue's delay set keeps its time, if that is still to come.
             due[msg_id] = due_ms if due_ms > now_ms else 0

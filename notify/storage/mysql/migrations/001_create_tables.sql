@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS receive_msg (
     due_ms BIGINT NOT NULL,
     updated_ms BIGINT NOT NULL,
     PRIMARY KEY (msg_id, sub_id),
-    KEY receive_msg_sub (sub_id)
+    KEY receive_msg_sub (sub_id, msg_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS receive_timer (
@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS receive_drop (
     msg_id BIGINT NOT NULL,
     sub_id BIGINT NOT NULL,
     PRIMARY KEY (msg_id, sub_id),
-    KEY receive_drop_sub (sub_id)
+    KEY receive_drop_sub (sub_id, msg_id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS receive_attempt (
