@@ -15,6 +15,7 @@ from notify.api import openapi
 from notify.api.accept import Acceptor
 from notify.api.auth import Keys
 from notify.api.context import Context
+from notify.api.explain import explain
 from notify.api.messages import PATH, Message, MessagesApp, Receive, Send
 from notify.api.metrics import ApiMetrics
 from notify.api.problems import Refused, answer_of
@@ -189,14 +190,17 @@ async def _body(route: Route, decoder: msgspec.json.Decoder[Any], request: Reque
             text = f"the body is larger than {BODY_BYTES_MAX} bytes"
             raise Refused(413, text, {"connection": "close"})
         parts.append(part)
-    if not size and route.body_optional:
-        return None
+    if not size:
+        if route.body_optional:
+            return None
+        raise Refused(400, "the body is empty; send a JSON object")
     media = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
     if media != _JSON:
-        raise Refused(415, f"content-type must be {_JSON}")
+        raise Refused(415, f"content-type must be {_JSON}, not {media[:100]}")
     try:
         return decoder.decode(b"".join(parts))
     except msgspec.ValidationError as error:
-        raise InvalidInput(str(error)) from None
+        raise InvalidInput(explain(str(error), route.body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"the body is not JSON: {error}") from None
+        flaw = str(error).removeprefix("JSON is malformed: ")
+        raise Refused(400, f"the body is not valid JSON: {flaw}") from None

@@ -32,10 +32,13 @@ def hash_key(key: bytes) -> str:
     return hashlib.sha256(key).hexdigest()
 
 
-def bearer(authorization: bytes) -> bytes:
-    """The credentials of an Authorization header. Raises Unauthorized unless they are Bearer."""
+def bearer(authorization: bytes, wanted: str) -> bytes:
+    """The credentials of an Authorization header. Raises Unauthorized unless they are Bearer.
+
+    wanted: what is to be sent, for the error.
+    """
     if authorization[:7].lower() != _BEARER:
-        raise Unauthorized("send the header Authorization: Bearer <key>")
+        raise Unauthorized(f"send the header Authorization: Bearer <{wanted}>")
     return authorization[7:].strip()
 
 
@@ -50,14 +53,14 @@ class Keys:
         self._looking: asyncio.Task[None] | None = None
         self._look_failed = False
 
-    def is_admin(self, authorization: bytes) -> bool:
+    def is_admin(self, authorization: bytes, wanted: str = "admin token or API key") -> bool:
         """Whether this is the admin token. Raises Unauthorized where there is no bearer token."""
-        given = bearer(authorization)
+        given = bearer(authorization, wanted)
         return bool(self._admin_token) and hmac.compare_digest(given, self._admin_token)
 
     def check_admin(self, authorization: bytes) -> None:
         """Raises Unauthorized unless this is the admin token."""
-        if not self.is_admin(authorization):
+        if not self.is_admin(authorization, "admin token"):
             raise Unauthorized("this call needs the admin token (option api.admin_token)")
 
     async def producer(self, authorization: bytes) -> Producer:
@@ -66,13 +69,15 @@ class Keys:
         Raises Unauthorized for any other; StorageUnavailable where the database cannot be asked
         about a key that is not known here: a producer may take a 401 for final.
         """
-        key = bearer(authorization)
+        key = bearer(authorization, "API key of a producer")
         key_hash = hash_key(key)
         producer = self._directory.producer_of_key(key_hash)
         if producer is None and key.startswith(KEY_PREFIX.encode()):
             await self._look()
             producer = self._directory.producer_of_key(key_hash)
         if producer is None:
+            if self.is_admin(authorization):
+                raise Unauthorized("this is the admin token; send the API key of a producer")
             raise Unauthorized("this is not the API key of any producer")
         return producer
 

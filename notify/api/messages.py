@@ -204,7 +204,9 @@ def _content_type(head: _Head) -> str:
     known = _KNOWN_TYPES.get(name.strip())
     charset = parameters.strip().replace(b'"', b"")
     if known is None or charset not in (b"", b"charset=utf-8", b"charset=utf8"):
-        raise Refused(415, f"content-type must be one of {', '.join(CONTENT_TYPES)} in UTF-8")
+        given = head.content_type[:100].decode("latin-1") or "absent"
+        types = ", ".join(CONTENT_TYPES)
+        raise Refused(415, f"content-type is {given}; send one of {types}, in UTF-8")
     return known
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -18,8 +19,38 @@ _SECURITY: Final[Mapping[Access, list[dict[str, list[str]]]]] = {
     Access.ANYONE: [],
 }
 _SCHEMES: Final = {
-    "admin": {"type": "http", "scheme": "bearer", "description": "The option api.admin_token"},
-    "producer": {"type": "http", "scheme": "bearer", "description": "A producer's API key"},
+    "admin": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The option api.admin_token; `notify up` makes one where none is set",
+    },
+    "producer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A producer's API key, as createProducer and rotateProducerKey show it",
+    },
+}
+_DESCRIPTION: Final = """\
+A producer hands over a message once; Notify stores it, makes one delivery for each subscription
+that matches, and tries each until the consumer answers 2xx or its policy gives up.
+
+With the admin token create a producer (keep its API key), a consumer and a subscription; with
+the API key send messages. Every error is `application/problem+json`; `detail` says what to
+correct. 503 carries Retry-After: nothing was stored, send the same again.
+"""
+_RETRY_AFTER: Final = {
+    "description": "Seconds until it makes sense to try again",
+    "schema": {"type": "integer"},
+}
+# Schemas made from structs of the core, whose docstrings are for those who work on it.
+_DESCRIPTIONS: Final = {
+    "Item": """\
+One message. type: what subscriptions select by; 1 to 128 characters of A-Z a-z 0-9 _ . : / -
+payload: any JSON; it is delivered byte for byte as it was sent.
+key: idempotency key; the same key of the same producer gives the same id and no second message.
+ordering_key: kept and shown with the message; deliveries are not ordered by it.
+deliver_at: not tried before. expires_at: dropped if not delivered by then.
+headers: sent along to consumers; content-type among them replaces application/json.""",
 }
 
 
@@ -31,6 +62,9 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     unique = list(dict.fromkeys(structs))
     references, components = msgspec.json.schema_components(unique, ref_template=_REF)
     schemas = dict(zip(unique, references, strict=True))
+    for name, schema in components.items():
+        if "description" in schema:
+            schema["description"] = _DESCRIPTIONS.get(name, cleandoc(schema["description"]))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
@@ -40,6 +74,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
             "title": "Notify",
             "version": __version__,
             "summary": "Durable message delivery to HTTP endpoints",
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
@@ -98,6 +133,8 @@ def _responses(route: Route, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     responses = {str(route.status): success}
     for status in sorted(_errors(route)):
         responses[str(status)] = _problem(HTTPStatus(status).phrase, schemas)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            responses[str(status)]["headers"] = {"retry-after": _RETRY_AFTER}
     responses["default"] = _problem("Any other error", schemas)
     return responses
 

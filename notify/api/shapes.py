@@ -12,9 +12,11 @@ T = TypeVar("T")
 
 NAME_CHARS_MAX = 100
 TYPES_MAX = 50
+PATTERN = r"^[A-Za-z0-9_.:/*\-]+$"
+PATTERN_CHARS = "A-Z a-z 0-9 _ . : / - *"
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
-Pattern = Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z0-9_.:/*\-]+$")]
+Pattern = Annotated[str, Meta(max_length=128, pattern=PATTERN)]
 Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=TYPES_MAX)]
 Timeout = Annotated[int, Meta(ge=100, le=60_000)]
 Concurrency = Annotated[int, Meta(ge=1, le=1000)]
@@ -30,7 +32,7 @@ class Shown(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Listed(msgspec.Struct, Generic[T], kw_only=True, frozen=True):
-    """A part of a list. next: pass it as `after` for what follows; null at the end."""
+    """A part of a list. next: pass it as `after` for the next part; null: this is the last."""
 
     items: list[T]
     next: str | None
@@ -70,7 +72,11 @@ class ProducerCreated(ProducerShown, kw_only=True, frozen=True):
 
 
 class ConsumerNew(Asked, kw_only=True, frozen=True):
-    """A target system. secret: `whsec_` and base64 of 24 to 64 bytes; made if not given."""
+    """A target system.
+
+    secret: signs what is sent; `whsec_` and base64 of 24 to 64 bytes; made if not given.
+    headers: sent with every request. timeout_ms: of one try; absent or null: the default.
+    """
 
     name: Name
     url: Url
@@ -115,8 +121,9 @@ class SecretRotation(Asked, kw_only=True, frozen=True):
 
 
 class SubscriptionNew(Asked, kw_only=True, frozen=True):
-    """Producer x consumer. types: patterns with `*` for any run of characters; absent: all.
+    """Which messages of a producer go to a consumer, and how they are retried.
 
+    types: patterns with `*` for any run of characters; absent or null: all.
     retry and concurrency_max: absent or null for the configured default.
     """
 
@@ -160,7 +167,10 @@ class SubscriptionShown(Shown, kw_only=True, frozen=True):
 
 
 class Accepted(Shown, kw_only=True, frozen=True):
-    """The messages are stored; ids in the order of the request."""
+    """The messages are stored; ids in the order of the request.
+
+    Of a message whose `key` is known already it is the id of the earlier one.
+    """
 
     accepted: int
     ids: list[str]
@@ -180,6 +190,8 @@ class AttemptShown(Shown, kw_only=True, frozen=True):
 class DeliveryShown(Shown, kw_only=True, frozen=True):
     """One message to one subscription. attempts: how many tries were made.
 
+    status: pending (waits in the database), queued (in the queue or being tried), delivered
+    or dropped; reason: why it was dropped. due_at: when it is tried next.
     subscription_id 0, reason `unmatched`: the message matched no subscription.
     """
 

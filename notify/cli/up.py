@@ -13,8 +13,10 @@ import uvloop
 import notify_core
 from notify.config import Config, load
 from notify.domain.errors import NotifyError
-from notify.embedded import Notify
+from notify.embedded import DATA_FILE, Notify
 from notify.embedded.admin_token import FILE
+from notify.runtime.process import tune_gc
+from notify.storage import sqlite_url
 
 
 @click.command()
@@ -35,7 +37,7 @@ def up(data_dir: Path | None, host: str | None, port: int | None, file: Path | N
     """
     flags: dict[str, Any] = {"api.host": host, "api.port": port}
     if data_dir is not None:
-        flags["storage.url"] = f"sqlite:///{data_dir}/notify.db"
+        flags["storage.url"] = sqlite_url(data_dir / DATA_FILE)
     config = load(file, flags={name: value for name, value in flags.items() if value is not None})
     logging.basicConfig(
         level=config.runtime.log_level.upper(),
@@ -55,7 +57,13 @@ async def _serve(config: Config) -> int:
             click.echo(f"Notify is up at {notify.url}, data in {notify.data_dir}, core {core}")
             if not config.api.admin_token:
                 click.echo(f"The admin token is in {notify.data_dir / FILE}")
-            await stop.wait()
+            tune_gc()
+            failure = asyncio.create_task(notify.failure())
+            stopped = asyncio.create_task(stop.wait())
+            done, _ = await asyncio.wait((failure, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if failure in done:
+                await failure
+            failure.cancel()
             click.echo("Stopping: finishing what is under way ...")
     except OSError as error:
         raise NotifyError(

@@ -1,5 +1,5 @@
 """Notify in one process: all services, SQLite, an in-memory queue."""
 
-from notify.embedded.notify import Notify
+from notify.embedded.notify import DATA_FILE, Notify
 
-__all__ = ["Notify"]
+__all__ = ["DATA_FILE", "Notify"]

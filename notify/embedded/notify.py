@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from notify.api import consumers, producers, stats, subscriptions, traces
+from notify.api.explain import explain
 from notify.api.routing import Call, Handler
 from notify.api.server import serve
 from notify.api.shapes import (
@@ -24,15 +25,17 @@ from notify.api.shapes import (
     SubscriptionShown,
 )
 from notify.config import Config, load
-from notify.domain.errors import ConfigError
+from notify.domain.errors import ConfigError, InvalidInput, NotifyError
 from notify.embedded import admin_token
 from notify.embedded.services import Services
 from notify.queue import open_queue
 from notify.runtime.clock import SystemClock, SystemRandom
-from notify.storage import open_storage
+from notify.storage import open_storage, sqlite_path, sqlite_url
 from notify.transport import HttpTransport
 from notify_core import receive
 from notify_core.body import Limits
+
+DATA_FILE: Final = "notify.db"
 
 
 class Notify:
@@ -60,7 +63,7 @@ class Notify:
     ) -> None:
         config = config or load()
         if data_dir is not None:
-            url = f"sqlite:///{Path(data_dir).resolve()}/notify.db"
+            url = sqlite_url(Path(data_dir).resolve() / DATA_FILE)
             config = replace(config, storage=replace(config.storage, url=url))
         self.data_dir = _data_dir(config)
         self.config = config
@@ -119,6 +122,14 @@ class Notify:
             await asyncio.wait({self._serving})
         await self.services.stop()
 
+    async def failure(self) -> None:
+        """Return only when a service or the HTTP server ended by itself; raises why."""
+        tasks = [*self.services.tasks, *filter(None, [self._serving])]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            await task
+        raise NotifyError("a service ended by itself; see the log, and start Notify again")
+
     async def add_producer(self, name: str) -> ProducerCreated:
         """A new producer, with its API key for calls over HTTP. Raises Conflict."""
         made: ProducerCreated = await self._call(producers.create, ProducerNew, {"name": name})
@@ -168,7 +179,10 @@ class Notify:
         return await stats.stats(self.services.app.context, Call({}, {}, None, b""))
 
     async def _call(self, handler: Handler, shape: Any, body: dict[str, Any]) -> Any:
-        asked = msgspec.convert(body, shape)
+        try:
+            asked = msgspec.convert(body, shape)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(explain(str(error), shape)) from None
         return await handler(self.services.app.context, Call({}, {}, asked, b""))
 
     async def _serve(self, services: Services) -> None:
@@ -186,7 +200,6 @@ class Notify:
 
 
 def _data_dir(config: Config) -> Path:
-    scheme, _, path = config.storage.url.partition(":///")
-    if scheme != "sqlite":
+    if not config.storage.url.startswith("sqlite:"):
         raise ConfigError(["the embedded Notify keeps its data in SQLite: storage.url sqlite:///…"])
-    return Path(path).parent
+    return Path(sqlite_path(config.storage.url)).parent

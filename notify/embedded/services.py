@@ -89,6 +89,11 @@ class Services:
         self._working: list[asyncio.Task[None]] = []
         self._marking: list[asyncio.Task[None]] = []
 
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What runs from start to stop."""
+        return [*self._working, *self._marking, *filter(None, [self._accepting])]
+
     async def start(self) -> None:
         """Open the ports, rebuild the queue from the database, then begin to work."""
         await self.storage.open()
@@ -164,7 +169,7 @@ class Services:
 
     async def kill(self) -> None:
         """Stop as abruptly as one loop can: for simulations of a crash."""
-        await self._cancel([*self._working, *self._marking, *filter(None, [self._accepting])])
+        await self._cancel(self.tasks)
         await self._close_ports()
 
     async def _mark_the_rest(self) -> None:

@@ -1,15 +1,18 @@
 """Storage adapters. Each passes tests/conformance/storage; the URL's scheme chooses one."""
 
-from urllib.parse import unquote, urlsplit
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from notify.config.sections import StorageConfig
 from notify.domain.errors import ConfigError
 from notify.domain.ports import Storage
 from notify.storage.mysql import MysqlStorage
+from notify.storage.mysql import migrate as mysql_migrate
 from notify.storage.mysql import url as mysql_url
 from notify.storage.sqlite import SqliteStorage
 
-__all__ = ["open_storage"]
+__all__ = ["migrate_storage", "open_storage", "sqlite_path", "sqlite_url"]
 
 _SQLITE_FORM = "write sqlite:///relative.db or sqlite:////absolute.db"
 
@@ -23,7 +26,7 @@ def open_storage(config: StorageConfig) -> Storage:
     """
     scheme, separator, _ = config.url.partition(":")
     if scheme.lower() == "sqlite":
-        return SqliteStorage(_sqlite_path(config.url))
+        return SqliteStorage(sqlite_path(config.url))
     if scheme.lower() in mysql_url.SCHEMES:
         return MysqlStorage(mysql_url.parse(config.url))
     known = "known are sqlite:///path and mysql://user:password@host/database"
@@ -32,7 +35,25 @@ def open_storage(config: StorageConfig) -> Storage:
     raise ConfigError([f"storage.url has the scheme {scheme!r}; {known}"])
 
 
-def _sqlite_path(url: str) -> str:
+def migrate_storage(config: StorageConfig, now_ms: Callable[[], int]) -> list[str]:
+    """Bring a shared database to the schema of this release; the names of the steps it took.
+
+    An SQLite file needs none: it is brought up when it is opened. Blocks. Raises ConfigError,
+    StorageUnavailable or StorageRefused.
+    """
+    if config.url.partition(":")[0].lower() in mysql_url.SCHEMES:
+        return mysql_migrate.migrate(mysql_url.parse(config.url), now_ms)
+    open_storage(config)  # for the mistakes in the URL
+    return []
+
+
+def sqlite_url(path: Path) -> str:
+    """The storage.url of a data file, whatever characters its path has."""
+    return f"sqlite:///{quote(str(path))}"
+
+
+def sqlite_path(url: str) -> str:
+    """The data file that a sqlite: URL names. Raises ConfigError where it names none."""
     parts = urlsplit(url)
     if parts.query or parts.fragment:
         raise ConfigError([f"storage.url takes no options after ? or #: {_SQLITE_FORM}"])

@@ -16,6 +16,17 @@ def test_the_document_is_valid_and_has_every_route():
     assert len(names) == len(set(names))
 
 
+def test_the_document_reads_well():
+    made = document(ROUTES)
+    for name, schema in made["components"]["schemas"].items():
+        assert schema["description"], name
+        assert "\n " not in schema["description"], name
+    for of in made["paths"].values():
+        for operation in of.values():
+            if "503" in operation["responses"]:
+                assert "retry-after" in operation["responses"]["503"]["headers"]
+
+
 def test_every_route_answers_as_the_document_says(api, run):
     async def scenario():
         async with api() as it:

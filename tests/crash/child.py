@@ -54,11 +54,11 @@ class Fused:
         return self._watched(call)
 
     def _watched(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def watched(*arguments: Any) -> Any:
+        async def watched(*arguments: Any, **named: Any) -> Any:
             meant = self._fuse.meant(arguments)
             if meant and self._fuse.when == "before":
                 die()
-            answer = await call(*arguments)
+            answer = await call(*arguments, **named)
             if meant:
                 die()
             return answer

@@ -16,6 +16,8 @@ import pymysql
 from notify.storage.mysql.migrate import migrate
 from notify.storage.mysql.url import Options, parse
 
+Statement = str | bytes
+
 START_S: Final = 30.0
 USER: Final = "notify"
 PASSWORD: Final = "pass:w@rd/ü'"
@@ -101,7 +103,9 @@ class Mariadb:
             self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def sql(self, *statements: str, database: str | None = None) -> tuple[tuple[Any, ...], ...]:
+    def sql(
+        self, *statements: str | bytes, database: str | None = None
+    ) -> tuple[tuple[Any, ...], ...]:
         """Run statements as root; what the last one finds."""
         db = pymysql.connect(
             unix_socket=self.socket,

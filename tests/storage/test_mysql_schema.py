@@ -8,7 +8,9 @@ from importlib import resources
 import pytest
 
 import notify.storage.mysql.migrate as migrating
-from notify.domain.errors import StorageRefused, StorageUnavailable
+from notify.config import StorageConfig
+from notify.domain.errors import ConfigError, StorageRefused, StorageUnavailable
+from notify.storage import migrate_storage, open_storage
 from notify.storage.mysql import MysqlStorage
 from notify.storage.mysql.migrate import TAKEOVER_MS, migrate, migrations, statements
 from tests.servers.mariadb import Mariadb
@@ -142,3 +144,14 @@ def test_a_step_that_fails_is_not_done(empty: Mariadb, monkeypatch, run) -> None
         migrate(empty.options(OTHER), now_ms)
     with pytest.raises(StorageRefused, match="run `notify migrate`"):
         run(MysqlStorage(empty.options(OTHER)).open())
+
+
+def test_a_storage_is_migrated_by_its_url(empty: Mariadb, run) -> None:
+    config = StorageConfig(url=empty.url(OTHER, "?ssl_disabled=true"))
+    assert migrate_storage(config, now_ms) == ["001_create_tables"]
+    storage = open_storage(config)
+    run(storage.open())
+    run(storage.close())
+    assert migrate_storage(StorageConfig(url="sqlite:///x.db"), now_ms) == []
+    with pytest.raises(ConfigError):
+        migrate_storage(StorageConfig(url="sqlite:///"), now_ms)

@@ -1,6 +1,6 @@
 """Bringing a database to the schema of this release, and refusing to work on another.
 
-DDL commits by itself and there are no locks to lean on (STORAGE: no GET_LOCK), so a step is
+DDL commits by itself and GET_LOCK is a lock of one server of many, so a step is
 claimed by its row in schema_version: of several migrators one inserts it, the others wait until
 it is done. A migrator that was cut off leaves the row behind; after TAKEOVER_MS another one takes
 it over and begins the step again, in which what is there already counts as done.

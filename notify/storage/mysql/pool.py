@@ -24,7 +24,7 @@ Work = Callable[[Session], T]
 # Counters are spread over so many rows, for writers whose commits would wait for each other.
 LANES: Final = 8
 # A deadlock rolled everything back and is normal where writers meet; a lost connection or node
-# is tried once more (STORAGE), what remains is the caller's.
+# is tried once more, what remains is the caller's.
 _DEADLOCK_TRIES: Final = 8
 _PAUSE_S: Final = 0.005
 # For what reads whole tables.

@@ -134,9 +134,8 @@ def _forget(
     db: Session, sub_id: int, rising_ids: Sequence[int], before_ms: int, now_ms: int
 ) -> int:
     due: dict[int, int] = {}
-    for msg_id, _, status, _, due_ms, updated_ms in db.rows(
-        "lock_states", sub_id, sub_id, rising_ids
-    ):
+    states = db.rows("lock_states", sub_id, sub_id, rising_ids)
+    for msg_id, _, status, _, due_ms, updated_ms in states:
         if status == QUEUED and updated_ms < before_ms:
             # What waited in the queue's delay set keeps its time, if that is still to come.
             due[msg_id] = due_ms if due_ms > now_ms else 0

@@ -343,3 +343,43 @@ def test_what_could_not_be_pushed_is_found_by_a_later_sweep(simulate: Any) -> No
         assert rescuer.messages_rescued == 2
 
     simulate(work())
+
+
+def test_two_kills_in_a_row_leave_no_message_behind(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig()
+        await r.open(epoch=False)
+        await r.store(3)
+        await r.clock.sleep(50)
+        first = r.rescuer()
+        await first.start_alone()
+        await rounds(first, r, 3)  # its copies are pushed, then everything dies again
+        assert first.messages_rescued == 3
+        r.queue.flush()
+        await r.clock.sleep(3600)
+        second = r.rescuer()
+        await second.start_alone()
+        await rounds(second, r, 3)
+        await r.split()
+        assert (await r.account()).matched == 3
+
+    simulate(work())
+
+
+def test_a_rescue_stops_where_the_ingest_stream_is_full_and_goes_on_later(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig(**{"queue.ingest_depth_max": 10, "queue.depth_max": 1000})
+        await r.open()
+        for _ in range(5):
+            await r.store(6)
+        rescuer = r.rescuer()
+        await rounds(rescuer, r, 10)
+        deepest = 0
+        for _ in range(10):
+            deepest = max(deepest, (await r.gauge(INGEST)).depth)
+            await r.split()
+            await rounds(rescuer, r, 10)
+        assert deepest <= 10 + 30  # one look into the database beyond the bound at most
+        assert (await r.account()).matched == 30
+
+    simulate(work())
