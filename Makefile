@@ -8,7 +8,7 @@ CORE := $(wildcard notify_core/*.pyx notify_core/*.pxd) setup.py pyproject.toml
 WHEEL_SITE := build/wheel-site
 CORE_MODULES := $(patsubst notify_core/%.pyi,notify_core.%,$(wildcard notify_core/*.pyi))
 
-.PHONY: help run test test-pure check format bench wheel wheel-test clean
+.PHONY: help run servers test test-pure check format bench wheel wheel-test clean
 
 help:
 	@echo "make run    the demo: a flash sale over the embedded Notify, under a minute"
@@ -38,9 +38,13 @@ $(VENV)/dev.stamp: $(BIN)/python $(CORE)
 run: $(VENV)/run.stamp
 	@$(BIN)/notify demo
 
-test: $(VENV)/dev.stamp
+test: servers $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
 	$(MAKE) test-pure
+
+# The private servers of the tests: their programs are installed where that is allowed.
+servers:
+	@bash .ci/servers
 
 # The suite runs compiled above; what touches the core runs over the pure twins as well.
 test-pure: $(VENV)/dev.stamp

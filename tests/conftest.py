@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
+from tests.servers import mariadb
 from tests.servers.redis import shared_redis
 
 __all__ = ["run", "shared_redis"]
@@ -19,3 +20,10 @@ def run() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
     """Run coroutines one after the other on the test's own event loop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         yield runner.run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _servers() -> Iterator[None]:
+    """End the servers that tests of this session started."""
+    yield
+    mariadb.end_shared()

@@ -1,14 +1,18 @@
 """Storage adapters. Each passes tests/conformance/storage; the URL's scheme chooses one."""
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from notify.config.sections import StorageConfig
 from notify.domain.errors import ConfigError
 from notify.domain.ports import Storage
+from notify.storage.mysql import MysqlStorage
+from notify.storage.mysql import migrate as mysql_migrate
+from notify.storage.mysql import url as mysql_url
 from notify.storage.sqlite import SqliteStorage
 
-__all__ = ["open_storage", "sqlite_path", "sqlite_url"]
+__all__ = ["migrate_storage", "open_storage", "sqlite_path", "sqlite_url"]
 
 _SQLITE_FORM = "write sqlite:///relative.db or sqlite:////absolute.db"
 
@@ -16,16 +20,31 @@ _SQLITE_FORM = "write sqlite:///relative.db or sqlite:////absolute.db"
 def open_storage(config: StorageConfig) -> Storage:
     """The storage that config.url names, not yet connected: await its open().
 
-    sqlite:///relative.db, sqlite:////absolute.db, or sqlite:///:memory: for trying things out.
+    sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory: for trying things out,
+    mysql://user:password@host/database or mysql+unix://user:password@/database?socket=path.
     Raises ConfigError where the scheme is not known or the URL is not of its form.
     """
     scheme, separator, _ = config.url.partition(":")
     if scheme.lower() == "sqlite":
         return SqliteStorage(sqlite_path(config.url))
-    known = "known is sqlite:///path"
+    if scheme.lower() in mysql_url.SCHEMES:
+        return MysqlStorage(mysql_url.parse(config.url))
+    known = "known are sqlite:///path and mysql://user:password@host/database"
     if not separator:
-        raise ConfigError([f"storage.url has no scheme such as sqlite: ; {known}"])
+        raise ConfigError([f"storage.url has no scheme such as sqlite: or mysql: ; {known}"])
     raise ConfigError([f"storage.url has the scheme {scheme!r}; {known}"])
+
+
+def migrate_storage(config: StorageConfig, now_ms: Callable[[], int]) -> list[str]:
+    """Bring a shared database to the schema of this release; the names of the steps it took.
+
+    An SQLite file needs none: it is brought up when it is opened. Blocks. Raises ConfigError,
+    StorageUnavailable or StorageRefused.
+    """
+    if config.url.partition(":")[0].lower() in mysql_url.SCHEMES:
+        return mysql_migrate.migrate(mysql_url.parse(config.url), now_ms)
+    open_storage(config)  # for the mistakes in the URL
+    return []
 
 
 def sqlite_url(path: Path) -> str:

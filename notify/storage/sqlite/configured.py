@@ -1,7 +1,7 @@
 """Producers, consumers and subscriptions. Every change raises the version of the directory."""
 
 import sqlite3
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -14,27 +14,10 @@ from notify.domain.model import (
     Subscription,
     SubscriptionStatus,
 )
-from notify.domain.retry import Retry
+from notify.storage import rows
 from notify.storage.sqlite.queries import QUERIES
 
 R = TypeVar("R", bound=Record)
-_RETRY_FIELDS = {field.name for field in msgspec.structs.fields(Retry)}
-
-
-class _ConsumerConfig(msgspec.Struct, frozen=True):
-    """receive.config; what a later release adds is not read."""
-
-    secrets: tuple[str, ...] = ()
-    headers: dict[str, str] = {}
-    timeout_ms: int = 10_000
-
-
-class _SubscriptionConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """biz_receive.config; what a later release adds is not read."""
-
-    types: tuple[str, ...] = ()
-    retry: dict[str, Any] | None = None
-    concurrency_max: int | None = None
 
 
 def config_version(db: sqlite3.Connection) -> int:
@@ -45,9 +28,9 @@ def config_version(db: sqlite3.Connection) -> int:
 
 def directory(db: sqlite3.Connection) -> Directory:
     """Everything configured, at one version (the transaction sees one moment)."""
-    producers = [_producer(row) for row in db.execute(QUERIES["all_producers"])]
-    consumers = [_consumer(row) for row in db.execute(QUERIES["all_consumers"])]
-    subscriptions = [_subscription(row) for row in db.execute(QUERIES["all_subscriptions"])]
+    producers = [rows.producer(row) for row in db.execute(QUERIES["all_producers"])]
+    consumers = [rows.consumer(row) for row in db.execute(QUERIES["all_consumers"])]
+    subscriptions = [rows.subscription(row) for row in db.execute(QUERIES["all_subscriptions"])]
     return Directory(
         version=config_version(db),
         producers={producer.id: producer for producer in producers},
@@ -60,7 +43,7 @@ def add_producer(db: sqlite3.Connection, new: Producer) -> Producer:
     """Store with the next id. Raises Conflict."""
     _name_is_free(db, "producer", new.name, new.id)
     stored = _with_next_id(db, "next_producer_id", new)
-    db.execute(QUERIES["insert_producer"], _producer_row(stored))
+    db.execute(QUERIES["insert_producer"], rows.producer_row(stored))
     db.execute(QUERIES["raise_config_version"])
     return stored
 
@@ -69,7 +52,7 @@ def add_consumer(db: sqlite3.Connection, new: Consumer) -> Consumer:
     """Store with the next id. Raises Conflict."""
     _name_is_free(db, "consumer", new.name, new.id)
     stored = _with_next_id(db, "next_consumer_id", new)
-    db.execute(QUERIES["insert_consumer"], _consumer_row(stored))
+    db.execute(QUERIES["insert_consumer"], rows.consumer_row(stored))
     db.execute(QUERIES["raise_config_version"])
     return stored
 
@@ -77,7 +60,7 @@ def add_consumer(db: sqlite3.Connection, new: Consumer) -> Consumer:
 def add_subscription(db: sqlite3.Connection, new: Subscription) -> Subscription:
     """Store with the next id."""
     stored = _with_next_id(db, "next_subscription_id", new)
-    db.execute(QUERIES["insert_subscription"], _subscription_row(stored))
+    db.execute(QUERIES["insert_subscription"], rows.subscription_row(stored))
     db.execute(QUERIES["raise_config_version"])
     return stored
 
@@ -86,19 +69,19 @@ def update_producer(db: sqlite3.Connection, changed: Producer) -> None:
     """Store a change. Raises NotFound, Conflict."""
     if not changed.deleted_ms:
         _name_is_free(db, "producer", changed.name, changed.id)
-    _update(db, "producer", _producer_row(changed))
+    _update(db, "producer", rows.producer_row(changed))
 
 
 def update_consumer(db: sqlite3.Connection, changed: Consumer) -> None:
     """Store a change. Raises NotFound, Conflict."""
     if not changed.deleted_ms:
         _name_is_free(db, "consumer", changed.name, changed.id)
-    _update(db, "consumer", _consumer_row(changed))
+    _update(db, "consumer", rows.consumer_row(changed))
 
 
 def update_subscription(db: sqlite3.Connection, changed: Subscription) -> None:
     """Store a change. Raises NotFound."""
-    _update(db, "subscription", _subscription_row(changed))
+    _update(db, "subscription", rows.subscription_row(changed))
 
 
 def set_subscription_status(
@@ -117,7 +100,7 @@ def set_subscription_status(
         expected = (seen.status.value, seen.updated_ms)
         changed = db.execute(QUERIES["set_seen_subscription_status"], row + expected).rowcount
     stored = db.execute(QUERIES["one_subscription"], (sub_id,)).fetchone()
-    subscription = None if stored is None else _subscription(stored)
+    subscription = None if stored is None else rows.subscription(stored)
     if subscription is None or subscription.deleted_ms:
         raise NotFound(f"there is no subscription {sub_id}")
     if changed:
@@ -140,75 +123,3 @@ def _update(db: sqlite3.Connection, kind: str, row: tuple[int | str, ...]) -> No
     if not db.execute(QUERIES[f"update_{kind}"], row).rowcount:
         raise NotFound(f"there is no {kind} {row[0]}")
     db.execute(QUERIES["raise_config_version"])
-
-
-def _times(record: Record) -> tuple[int, int, int]:
-    return record.created_ms, record.updated_ms, record.deleted_ms
-
-
-def _producer_row(producer: Producer) -> tuple[int | str, ...]:
-    return (producer.id, producer.name, producer.key_hash, *_times(producer))
-
-
-def _producer(row: tuple[Any, ...]) -> Producer:
-    id_, name, key_hash, created_ms, updated_ms, deleted_ms = row
-    return Producer(
-        id=id_,
-        name=name,
-        key_hash=key_hash,
-        created_ms=created_ms,
-        updated_ms=updated_ms,
-        deleted_ms=deleted_ms,
-    )
-
-
-def _consumer_row(consumer: Consumer) -> tuple[int | str, ...]:
-    config = _ConsumerConfig(consumer.secrets, consumer.headers, consumer.timeout_ms)
-    text = msgspec.json.encode(config).decode()
-    return (consumer.id, consumer.name, consumer.url, text, *_times(consumer))
-
-
-def _consumer(row: tuple[Any, ...]) -> Consumer:
-    id_, name, url, text, created_ms, updated_ms, deleted_ms = row
-    config = msgspec.json.decode(text, type=_ConsumerConfig)
-    return Consumer(
-        id=id_,
-        name=name,
-        url=url,
-        secrets=config.secrets,
-        headers=config.headers,
-        timeout_ms=config.timeout_ms,
-        created_ms=created_ms,
-        updated_ms=updated_ms,
-        deleted_ms=deleted_ms,
-    )
-
-
-def _subscription_row(sub: Subscription) -> tuple[int | str, ...]:
-    retry = None if sub.retry is None else msgspec.to_builtins(sub.retry)
-    text = msgspec.json.encode(_SubscriptionConfig(sub.types, retry, sub.concurrency_max)).decode()
-    ids = (sub.id, sub.producer_id, sub.consumer_id)
-    return (*ids, sub.status.value, sub.status_reason, text, *_times(sub))
-
-
-def _subscription(row: tuple[Any, ...]) -> Subscription:
-    id_, biz_id, receive_id, status, reason, text, created_ms, updated_ms, deleted_ms = row
-    config = msgspec.json.decode(text, type=_SubscriptionConfig)
-    retry = None
-    if config.retry is not None:
-        # Retry itself refuses unknown fields: it also reads what people send to the API.
-        known = {name: value for name, value in config.retry.items() if name in _RETRY_FIELDS}
-        retry = msgspec.convert(known, Retry)
-    return Subscription(
-        id=id_,
-        producer_id=biz_id,
-        consumer_id=receive_id,
-        types=config.types,
-        status=SubscriptionStatus(status),
-        status_reason=reason,
-        retry=retry,
-        concurrency_max=config.concurrency_max,
-        created_ms=created_ms,
-        updated_ms=updated_ms,
-        deleted_ms=deleted_ms,
-    )

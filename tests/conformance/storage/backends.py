@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol
 
 from notify.domain.ports import Storage
+from notify.storage.mysql import MysqlStorage
 from notify.storage.sqlite import SqliteStorage
+from tests.servers import mariadb
+from tests.storage.mysql_dialect import check
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -66,7 +69,39 @@ class SqliteMemoryBackend(SqliteBackend):
         return SqliteStorage(":memory:", inline=True)
 
 
+class MysqlBackend:
+    """A database on the session's private MariaDB; every statement is held to the dialect."""
+
+    durable: ClassVar[bool] = True
+    DATABASE: ClassVar[str] = "nt_conformance"
+    made: ClassVar[bool] = False
+
+    def __init__(self, directory: Path) -> None:
+        self._server = mariadb.shared()
+        self.storage: Storage = self._new()
+
+    def _new(self) -> Storage:
+        return MysqlStorage(self._server.options(self.DATABASE), record=check)
+
+    async def open(self) -> None:
+        if not MysqlBackend.made:
+            self._server.new_database(self.DATABASE)
+            MysqlBackend.made = True
+        await self.storage.open()
+
+    async def close(self) -> None:
+        await self.storage.close()
+        self._server.empty(self.DATABASE)
+
+    async def reopen(self) -> Storage:
+        await self.storage.close()
+        self.storage = self._new()
+        await self.storage.open()
+        return self.storage
+
+
 BACKENDS: Final[dict[str, type[Backend]]] = {
     "sqlite": SqliteBackend,
     "sqlite in memory": SqliteMemoryBackend,
+    "mysql": MysqlBackend,
 }
