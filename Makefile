@@ -26,13 +26,13 @@ $(BIN)/python:
 
 $(VENV)/run.stamp: $(BIN)/python $(CORE)
 	@echo "Installing Notify and building its compiled core into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable .
 	@$(BIN)/python -c 'import notify_core; print("compiled core:", "yes" if notify_core.ACCELERATED else "no, running the pure twins (no C compiler or Python headers)")'
 	@touch $@
 
 $(VENV)/dev.stamp: $(BIN)/python $(CORE)
 	@echo "Installing Notify with its development tools into $(VENV) ..."
-	@NOTIFY_REQUIRE_EXT=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@NOTIFY_REQUIRE_EXT=1 $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/run.stamp
 
 run: $(VENV)/run.stamp
