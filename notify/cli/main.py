@@ -14,6 +14,8 @@ from notify.cli.up import up
 from notify.config import load
 from notify.config.describe import described
 from notify.domain.errors import NotifyError
+from notify.runtime.clock import SystemClock
+from notify.storage import migrate_storage
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -34,6 +36,16 @@ def root() -> None:
 def show_config(file: Path | None) -> None:
     """Show every option, its environment variable and its value as configured now."""
     click.echo(described(load(file)))
+
+
+@root.command()
+@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file to read.")
+def migrate(file: Path | None) -> None:
+    """Create or upgrade the tables that NOTIFY_STORAGE__URL names."""
+    applied = migrate_storage(load(file).storage, SystemClock().now_ms)
+    for name in applied:
+        click.echo(f"applied {name}")
+    click.echo("The schema is up to date.")
 
 
 root.add_command(up)

@@ -4,12 +4,11 @@ Killed between the status and the push: the deliveries are queued in the databas
 the queue, which the Rescuer finds out.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from notify.config import QueueConfig, RescuerConfig
-from notify.domain.model import LedgerRow, Reason, SubscriptionStatus
+from notify.domain.model import DeliveryStatus, LedgerRow, Reason, SubscriptionStatus
 from notify.domain.ports import Clock, Gauge, Push, Queue, Storage, Stream, StreamKind
 from notify.runtime.directory import DirectoryCache
 from notify_core import chunk
@@ -17,8 +16,6 @@ from notify_core.records import DeliveryRecord
 
 DROP_ROWS_MAX: Final = 1000
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 
 class Feeder:
@@ -84,11 +81,14 @@ class Feeder:
         ids = [delivery.message.id for delivery in deliveries]
         changed = await self._storage.set_queued(stream.number, ids, self._clock.now_ms())
         if changed != len(ids):
-            log.warning(
-                "subscription %d: another Rescuer feeds it too; leaving this round to the sweep",
-                stream.number,
-            )
-            return
+            # Some were marked since they were read: they were under way when a queue was lost.
+            standings = await self._storage.standings([(id_, stream.number) for id_ in ids])
+            deliveries = [
+                delivery
+                for delivery in deliveries
+                if (standing := standings.get((delivery.message.id, stream.number))) is not None
+                and standing.status is DeliveryStatus.QUEUED
+            ]
         await self._queue.push(
             [
                 Push(stream, chunk.pack_deliveries(stream.number, part), len(part))
