@@ -80,10 +80,11 @@ def test_any_rows(db: pymysql.Connection, rows: list[tuple[int, str, bytes]]) ->
 @quick
 @given(INTS, TEXTS | NASTY, st.binary())
 def test_any_literal_by_itself(db: pymysql.Connection, i: int, t: str, b: bytes) -> None:
+    texts = [sqltext.literal(value) for value in (i, t, b)]
     with db.cursor() as cursor:
-        cursor.execute(b"SELECT " + b",".join(sqltext.literal(value) for value in (i, t, b)))
+        # Named: else the server calls a column by its literal, which need not be UTF-8.
+        cursor.execute(b"SELECT %s AS i, %s AS t, %s AS b" % tuple(texts))
         assert cursor.fetchall() == ((i, t, b),)
-        assert [len(column) for column in cursor.description] == [7, 7, 7]
 
 
 @quick
