@@ -105,15 +105,16 @@ def test_hostile_consumers_slow_down_nobody_else(run, notify):
             good = await api.subscribe(shop, healthy, "healthy")
             [first] = await api.send(shop, {"type": "a", "payload": "first"})
             await api.send(shop, [{"type": "a", "payload": n} for n in range(count)])
-            await healthy.holding(1 + count, 5)
+            await healthy.holding(1 + count, 30)
 
             latencies_s = []
             for n in range(count):
                 begun = asyncio.get_running_loop().time()
                 await api.send(shop, {"type": "b", "payload": n})
-                await healthy.holding(2 + count + n, 5)
+                await healthy.holding(2 + count + n, 30)
                 latencies_s.append(asyncio.get_running_loop().time() - begun)
-            assert sorted(latencies_s)[count // 2] < 0.3
+            # Had it to wait for one of them it would take their time-out of 2 s, again and again.
+            assert sorted(latencies_s)[count // 2] < 1.0
 
             rows = await api.stats()
             row = rows.pop(good)
