@@ -2,8 +2,8 @@
 
 Killed before the rows are stored: the ingest chunk is taken over and split again. Killed
 between the rows and the push: likewise; rows that exist stay as they are and what is not
-finished is pushed. Killed between push and acknowledgement: the same deliveries are pushed a
-second time; the Senders skip those that the database shows finished.
+finished is pushed. Killed between push and acknowledgement: likewise, so what the database does
+not yet show as finished is pushed a second time.
 """
 
 from collections.abc import Collection, Sequence
