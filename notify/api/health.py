@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -10,11 +9,9 @@ from notify.api.context import Context
 from notify.api.problems import NotReady
 from notify.api.routing import Access, Call, Plain, Route
 from notify.api.shapes import Health
-from notify.domain.errors import Busy, QueueError, StorageError
+from notify.domain.errors import Busy, StorageError
+from notify.runtime.health import PROBE_WAIT_S, missing
 from notify_core.records import UNMATCHED_SUB
-
-# A probe must answer before whoever probes gives up.
-PROBE_WAIT_S: Final = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -26,11 +23,7 @@ async def alive(context: Context, call: Call) -> Health:  # noqa: ARG001 - every
 
 async def ready(context: Context, call: Call) -> Health:  # noqa: ARG001 - every handler takes both
     """Messages can be accepted and will be delivered. Raises NotReady."""
-    reasons = [
-        reason
-        for reason in await asyncio.gather(_storage(context), _queue(context))
-        if reason is not None
-    ]
+    reasons = await missing(context.storage, context.queue)
     try:
         context.message_ids.make(0)
     except Busy as error:
@@ -38,24 +31,6 @@ async def ready(context: Context, call: Call) -> Health:  # noqa: ARG001 - every
     if reasons:
         raise NotReady(reasons)
     return Health(status="ready")
-
-
-async def _storage(context: Context) -> str | None:
-    try:
-        async with asyncio.timeout(PROBE_WAIT_S):
-            await context.storage.config_version()
-    except (StorageError, TimeoutError):
-        return "the database does not answer"
-    return None
-
-
-async def _queue(context: Context) -> str | None:
-    try:
-        async with asyncio.timeout(PROBE_WAIT_S):
-            epoch = await context.queue.epoch()
-    except (QueueError, TimeoutError):
-        return "the queue does not answer"
-    return None if epoch is not None else "the queue is being rebuilt"
 
 
 async def metrics(context: Context, call: Call) -> Plain:  # noqa: ARG001 - every handler takes both

@@ -1,6 +1,5 @@
 """The root of the command line."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +7,18 @@ import click
 
 import notify
 import notify_core
+from notify.api import service as api
 from notify.cli.demo.command import demo
 from notify.cli.listen import listen
 from notify.cli.up import up
 from notify.config import load
 from notify.config.describe import described
-from notify.domain.errors import NotifyError
+from notify.maker import service as maker
+from notify.marker import service as marker
+from notify.rescuer import service as rescuer
 from notify.runtime.clock import SystemClock
+from notify.runtime.command import config_option, run_command
+from notify.sender import service as sender
 from notify.storage import migrate_storage
 
 
@@ -32,14 +36,14 @@ def root() -> None:
 
 
 @root.command("config")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file to read.")
+@config_option
 def show_config(file: Path | None) -> None:
     """Show every option, its environment variable and its value as configured now."""
     click.echo(described(load(file)))
 
 
 @root.command()
-@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file to read.")
+@config_option
 def migrate(file: Path | None) -> None:
     """Create or upgrade the tables that NOTIFY_STORAGE__URL names."""
     applied = migrate_storage(load(file).storage, SystemClock().now_ms)
@@ -51,12 +55,10 @@ def migrate(file: Path | None) -> None:
 root.add_command(up)
 root.add_command(demo)
 root.add_command(listen)
+for service in (api, maker, sender, marker, rescuer):
+    root.add_command(service.command)
 
 
 def main(args: list[str] | None = None) -> Any:
     """Run a command; errors of Notify are one sentence on stderr and exit code 1."""
-    try:
-        return root.main(args, prog_name="notify")
-    except NotifyError as error:
-        click.echo(f"notify: {error}", err=True)
-        sys.exit(1)
+    return run_command(root, args, "notify")

@@ -19,7 +19,7 @@ ENV_PREFIX = "NOTIFY_"
 # Not options: switches of the compiled core, read where it is imported and built, and the socket
 # that systemd gives to services of Type=notify.
 _NOT_OPTIONS = {"NOTIFY_PURE", "NOTIFY_REQUIRE_EXT", "NOTIFY_SOCKET"}
-_MAY_BE_ZERO = {"port", "commit_wait_ms", "outcome_wait_ms"}
+_MAY_BE_ZERO = {"port", "health_port", "commit_wait_ms", "outcome_wait_ms"}
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 Values = dict[str, dict[str, Any]]
@@ -114,8 +114,12 @@ def _check(config: Config, problems: list[str]) -> None:
             least = 0 if item.name in _MAY_BE_ZERO else 1
             if isinstance(value, int) and value < least:
                 problems.append(f"{section.name}.{item.name} must be at least {least}, not {value}")
-    if config.api.port > 65535:
-        problems.append(f"api.port must be 0 (any free port) to 65535, not {config.api.port}")
+    for name, port in (
+        ("api.port", config.api.port),
+        ("runtime.health_port", config.runtime.health_port),
+    ):
+        if port > 65535:
+            problems.append(f"{name} must be 0 (any free port) to 65535, not {port}")
     if config.runtime.log_level not in _LOG_LEVELS:
         problems.append(f"runtime.log_level must be one of {', '.join(_LOG_LEVELS)}")
     if config.sender.response_kept_bytes > config.sender.response_bytes_max:

@@ -123,6 +123,8 @@ class RuntimeConfig(_Masked):
     directory_interval_ms: int
     worker_lease_ms: int
     drain_ms: int
+    health_host: str
+    health_port: int
     log_level: str
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ import msgspec
 from notify.api import consumers, producers, stats, subscriptions, traces
 from notify.api.explain import explain
 from notify.api.routing import Call, Handler
-from notify.api.server import serve
+from notify.api.service import serving
 from notify.api.shapes import (
     ConsumerNew,
     ConsumerShown,
@@ -30,6 +31,7 @@ from notify.embedded import admin_token
 from notify.embedded.services import Services
 from notify.queue import open_queue
 from notify.runtime.clock import SystemClock, SystemRandom
+from notify.runtime.serving import bind, served, url_of
 from notify.storage import open_storage, sqlite_path, sqlite_url
 from notify.transport import HttpTransport
 from notify_core import receive
@@ -71,7 +73,7 @@ class Notify:
         self._http = http
         self._services: Services | None = None
         self._serving: asyncio.Task[None] | None = None
-        self._stop_serving = asyncio.Event()
+        self._server = AsyncExitStack()
 
     @property
     def admin_token(self) -> str:
@@ -117,9 +119,7 @@ class Notify:
         traceback: TracebackType | None,
     ) -> None:
         # The server first: requests under way still need the acceptor.
-        self._stop_serving.set()
-        if self._serving is not None:
-            await asyncio.wait({self._serving})
+        await self._server.aclose()
         await self.services.stop()
 
     async def failure(self) -> None:
@@ -186,17 +186,12 @@ class Notify:
         return await handler(self.services.app.context, Call({}, {}, asked, b""))
 
     async def _serve(self, services: Services) -> None:
-        bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._serving = asyncio.create_task(
-            serve(services.app, self.config, bound.set_result, self._stop_serving)
+        at = self.config.api
+        sockets = await bind(at.host, at.port)
+        self.url = url_of(at.host, sockets)
+        self._serving = await self._server.enter_async_context(
+            served(serving(services.app, self.config), sockets)
         )
-        waiting: set[asyncio.Future[Any]] = {self._serving, bound}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if not bound.done():
-            await self._serving  # raises why it could not be bound
-        host = self.config.api.host
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{bound.result()}"
 
 
 def _data_dir(config: Config) -> Path:

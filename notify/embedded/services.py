@@ -1,24 +1,19 @@
 """All services in one event loop, over whatever ports they are given."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
 from notify.api.app import make_app
 from notify.config import Config
-from notify.domain.errors import QueueError
-from notify.domain.ports import Clock, Queue, Random, Storage, Stream, StreamKind, Transport
+from notify.domain.ports import Clock, Queue, Random, Storage, Transport
 from notify.maker import Maker
 from notify.marker import Marker
 from notify.rescuer import Rescuer
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.message_ids import MessageIds
-from notify.runtime.steps import Stopping, run_every, run_steps
+from notify.runtime.steps import Stopping, run_every
 from notify.sender import Sender
-
-MARK: Final = Stream(StreamKind.MARK, 0)
 
 
 class Services:
@@ -59,7 +54,14 @@ class Services:
         )
         self.acceptor = self.app.acceptor
         self.maker = Maker(
-            storage, queue, self.directory, clock, config.maker, config.queue, f"maker-{owner}"
+            storage,
+            queue,
+            self.directory,
+            clock,
+            random,
+            config.maker,
+            config.queue,
+            f"maker-{owner}",
         )
         self.sender = Sender(
             storage,
@@ -73,7 +75,16 @@ class Services:
             config.runtime.drain_ms,
             f"sender-{owner}",
         )
-        self.marker = Marker(storage, queue, config.marker, config.queue, f"marker-{owner}")
+        self.marker = Marker(
+            storage,
+            queue,
+            clock,
+            random,
+            config.marker,
+            config.queue,
+            config.runtime.drain_ms,
+            f"marker-{owner}",
+        )
         self.rescuer = Rescuer(
             storage,
             queue,
@@ -84,15 +95,18 @@ class Services:
             config.queue,
             f"rescuer-{owner}",
         )
+        for service in (self.maker, self.sender, self.marker, self.rescuer):
+            service.export(self.registry)
         self._stopping = Stopping(clock)
+        self._delivered = Stopping(clock)
         self._accepting: asyncio.Task[None] | None = None
         self._working: list[asyncio.Task[None]] = []
-        self._marking: list[asyncio.Task[None]] = []
+        self._marking: asyncio.Task[None] | None = None
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
         """What runs from start to stop."""
-        return [*self._working, *self._marking, *filter(None, [self._accepting])]
+        return [*self._working, *filter(None, [self._marking, self._accepting])]
 
     async def start(self) -> None:
         """Open the ports, rebuild the queue from the database, then begin to work."""
@@ -101,52 +115,26 @@ class Services:
         await self.directory.refresh()
         await self.message_ids.open()
         await self.rescuer.start_alone()
-        runtime, tend_ms = self.config.runtime, self.config.queue.lease_ms // 3
-        stop = self._stopping
+        runtime, stop = self.config.runtime, self._stopping
+        keep_directory = run_every(
+            "directory", self.directory.refresh, runtime.directory_interval_ms, stop, self.random
+        )
+        keep_number = run_every(
+            "worker number",
+            self.message_ids.renew,
+            runtime.worker_lease_ms // 3,
+            stop,
+            self.random,
+        )
         self._accepting = asyncio.create_task(self.acceptor.run(), name="acceptor")
         self._working = [
-            self._task(run_steps("maker", lambda: self.maker.chunks.step(stop), stop, self.random)),
-            self._task(
-                run_every("maker leases", self.maker.chunks.tend, tend_ms, stop, self.random)
-            ),
-            self._task(self.sender.run(stop)),
-            self._task(
-                run_every(
-                    "rescuer",
-                    self.rescuer.step,
-                    self.config.rescuer.feed_interval_ms,
-                    stop,
-                    self.random,
-                )
-            ),
-            self._task(
-                run_every(
-                    "directory",
-                    self.directory.refresh,
-                    runtime.directory_interval_ms,
-                    stop,
-                    self.random,
-                )
-            ),
-            self._task(
-                run_every(
-                    "worker number",
-                    self.message_ids.renew,
-                    runtime.worker_lease_ms // 3,
-                    stop,
-                    self.random,
-                )
-            ),
+            asyncio.create_task(self.maker.run(stop)),
+            asyncio.create_task(self.sender.run(stop)),
+            asyncio.create_task(self.rescuer.run(stop)),
+            asyncio.create_task(keep_directory),
+            asyncio.create_task(keep_number),
         ]
-        never = Stopping(self.clock)
-        self._marking = [
-            self._task(
-                run_steps("marker", lambda: self.marker.chunks.step(never), never, self.random)
-            ),
-            self._task(
-                run_every("marker leases", self.marker.chunks.tend, tend_ms, never, self.random)
-            ),
-        ]
+        self._marking = asyncio.create_task(self.marker.run(self._delivered))
 
     async def stop(self) -> None:
         """Come to an end in the order of the flow: accept, split, deliver, mark, close.
@@ -160,25 +148,19 @@ class Services:
             self._stopping.set()
             if self._working:
                 await asyncio.wait(self._working)
-            await self._mark_the_rest()
-            await self._cancel(self._marking)
-            await self.rescuer.close()
+            self._delivered.set()
+            if self._marking is not None:
+                await asyncio.wait({self._marking})
             await self.message_ids.close()
         finally:
             await self._close_ports()
 
     async def kill(self) -> None:
         """Stop as abruptly as one loop can: for simulations of a crash."""
-        await self._cancel(self.tasks)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         await self._close_ports()
-
-    async def _mark_the_rest(self) -> None:
-        try:
-            async with asyncio.timeout(self.config.runtime.drain_ms / 1000):
-                while (await self.queue.gauges([MARK]))[0].depth:
-                    await self.clock.sleep(0.01)
-        except (TimeoutError, QueueError):
-            return  # unmarked deliveries are sent again after the next start
 
     async def _close_ports(self) -> None:
         try:
@@ -186,13 +168,3 @@ class Services:
             await self.queue.close()
         finally:
             await self.storage.close()
-
-    @staticmethod
-    async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    @staticmethod
-    def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.create_task(work)

@@ -9,11 +9,15 @@ not yet show as finished is pushed a second time.
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
+from prometheus_client import CollectorRegistry
+
 from notify.config import MakerConfig, QueueConfig
 from notify.domain.model import DeliveryStatus, SubscriptionStatus
-from notify.domain.ports import Claim, Clock, Push, Queue, Storage, Stream, StreamKind
+from notify.domain.ports import Claim, Clock, Push, Queue, Random, Storage, Stream, StreamKind
 from notify.runtime.chunks import ChunkWorker
 from notify.runtime.directory import DirectoryCache
+from notify.runtime.metrics import Figure, export
+from notify.runtime.steps import Stopping
 from notify_core import fanout
 
 _MODES: Final = {
@@ -40,6 +44,7 @@ class Maker:
         queue: Queue,
         directory: DirectoryCache,
         clock: Clock,
+        random: Random,
         config: MakerConfig,
         queue_config: QueueConfig,
         worker: str,
@@ -48,6 +53,7 @@ class Maker:
         self._queue = queue
         self._directory = directory
         self._clock = clock
+        self._random = random
         self._limits = queue_config
         self._spilling: set[int] = set()
         self.chunks = ChunkWorker(
@@ -60,6 +66,20 @@ class Maker:
         )
         self.messages = 0
         self.deliveries = 0
+
+    async def run(self, stopping: Stopping) -> None:
+        """Split until stopping."""
+        await self.chunks.run("maker", stopping, self._random)
+
+    def export(self, registry: CollectorRegistry) -> None:
+        """Show what it counts on /metrics."""
+        export(
+            registry,
+            [
+                Figure("notify_maker_messages", "Messages split", lambda: self.messages),
+                Figure("notify_maker_deliveries", "Rows made of them", lambda: self.deliveries),
+            ],
+        )
 
     async def _split_claims(self, claims: Sequence[Claim]) -> None:
         for redelivered in (False, True):

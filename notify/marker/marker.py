@@ -4,11 +4,21 @@ Killed before the commit: the chunks are taken over and marked then. Killed betw
 acknowledgement: they are marked again, which changes nothing.
 """
 
+import asyncio
 from collections.abc import Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry
 
 from notify.config import MarkerConfig, QueueConfig
-from notify.domain.ports import Claim, Queue, Storage, Stream, StreamKind
+from notify.domain.errors import QueueError
+from notify.domain.ports import Claim, Clock, Queue, Random, Storage, Stream, StreamKind
 from notify.runtime.chunks import ChunkWorker
+from notify.runtime.metrics import Figure, export
+from notify.runtime.steps import Stopping
+
+MARK: Final = Stream(StreamKind.MARK, 0)
+LOOK_S: Final = 0.01
 
 
 class Marker:
@@ -18,21 +28,52 @@ class Marker:
         self,
         storage: Storage,
         queue: Queue,
+        clock: Clock,
+        random: Random,
         config: MarkerConfig,
         queue_config: QueueConfig,
+        drain_ms: int,
         worker: str,
     ) -> None:
         self._storage = storage
         self._queue = queue
+        self._clock = clock
+        self._random = random
+        self._drain_s = drain_ms / 1000
         self.chunks = ChunkWorker(
             queue,
-            [Stream(StreamKind.MARK, 0)],
+            [MARK],
             worker,
             queue_config.lease_ms,
             config.batch_chunks_max,
             self._mark,
         )
         self.outcomes = 0
+
+    async def run(self, stopping: Stopping) -> None:
+        """Mark until stopping, and then what the Senders left, within drain_ms.
+
+        What would stay unmarked is sent again where the queue does not outlive this.
+        """
+        drained = Stopping(self._clock)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.chunks.run("marker", drained, self._random))
+            await stopping.wait()
+            await self._drain()
+            drained.set()
+
+    def export(self, registry: CollectorRegistry) -> None:
+        """Show what it counts on /metrics."""
+        figure = Figure("notify_marker_outcomes", "Outcomes written", lambda: self.outcomes)
+        export(registry, [figure])
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._drain_s):
+                while (await self._queue.gauges([MARK]))[0].depth:
+                    await self._clock.sleep(LOOK_S)
+        except (TimeoutError, QueueError):
+            return
 
     async def _mark(self, claims: Sequence[Claim]) -> None:
         await self._storage.mark([claim.chunk for claim in claims])

@@ -15,11 +15,16 @@ import logging
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from prometheus_client import CollectorRegistry
+
 from notify.config import QueueConfig, RescuerConfig
+from notify.domain.errors import QueueError
 from notify.domain.model import LedgerRow
 from notify.domain.ports import Clock, Push, Queue, Random, Storage, Stream, StreamKind
 from notify.rescuer.feeder import Feeder, parts
 from notify.runtime.directory import DirectoryCache
+from notify.runtime.metrics import Figure, export
+from notify.runtime.steps import Stopping, run_every
 from notify_core import chunk, ids
 from notify_core.records import MessageRecord
 
@@ -76,14 +81,55 @@ class Rescuer:
         self._clean_id = -1
         self.messages_rescued = 0
         self.deliveries_rescued = 0
+        self.deliveries_fed = 0
+        self.leads = False
 
     async def start_alone(self) -> None:
         """Rebuild before anything else runs on this database: whatever is queued is in no queue."""
         await self._rebuild_if_lost(alone=True)
 
+    async def run(self, stopping: Stopping) -> None:
+        """Rescue and feed until stopping, then let another one take over at once."""
+        interval_ms = self._config.feed_interval_ms
+        await run_every("rescuer", self.step, interval_ms, stopping, self._random)
+        try:
+            await self._queue.release(LEASE, self._worker)
+        except QueueError as error:
+            log.warning("the Rescuer's lease is not given back, it runs out: %s", error)
+
+    def export(self, registry: CollectorRegistry) -> None:
+        """Show what it counts on /metrics."""
+        export(
+            registry,
+            [
+                Figure(
+                    "notify_rescuer_messages",
+                    "Messages that nobody had split, put back",
+                    lambda: self.messages_rescued,
+                ),
+                Figure(
+                    "notify_rescuer_deliveries",
+                    "Queued deliveries that no queue held, put back",
+                    lambda: self.deliveries_rescued,
+                ),
+                Figure(
+                    "notify_rescuer_fed",
+                    "Pending deliveries brought into a queue, or dropped",
+                    lambda: self.deliveries_fed,
+                ),
+                Figure(
+                    "notify_rescuer_leads",
+                    "1 while this is the Rescuer that works",
+                    lambda: self.leads,
+                    counts=False,
+                ),
+            ],
+        )
+
     async def step(self) -> None:
         """One round: rebuild, sweep when it is time, feed. Call it every feed_interval_ms."""
-        if not await self._queue.lease(LEASE, self._worker, LEASE_MS):
+        self.leads = await self._queue.lease(LEASE, self._worker, LEASE_MS)
+        if not self.leads:
             return
         await self._rebuild_if_lost(alone=False)
         ledger = await self._storage.ledger()
@@ -94,11 +140,7 @@ class Rescuer:
         if now_ms - self._swept_forgotten_ms >= self._config.forgotten_grace_ms // 3:
             self._swept_forgotten_ms = now_ms
             await self._sweep_forgotten(ledger, now_ms)
-        await self._feeder.feed(ledger)
-
-    async def close(self) -> None:
-        """Let another one take over at once."""
-        await self._queue.release(LEASE, self._worker)
+        self.deliveries_fed += await self._feeder.feed(ledger)
 
     async def _rebuild_if_lost(self, alone: bool) -> None:
         epoch = await self._queue.epoch()

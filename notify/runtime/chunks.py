@@ -1,12 +1,13 @@
 """Claim, work, acknowledge: how Maker and Marker consume their streams."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from notify.domain.errors import QueueLost
-from notify.domain.ports import Claim, Queue, Stream
-from notify.runtime.steps import Stopping
+from notify.domain.ports import Claim, Queue, Random, Stream
+from notify.runtime.steps import Stopping, run_every, run_steps
 from notify_core.errors import ChunkError
 
 IDLE_S: Final = 1.0
@@ -39,6 +40,13 @@ class ChunkWorker:
         self._work = work
         self._held: list[Claim] = []
         self._taken_over: list[Claim] = []
+
+    async def run(self, name: str, stopping: Stopping, random: Random) -> None:
+        """Work until stopping; what is held then is finished."""
+        await asyncio.gather(
+            run_steps(name, lambda: self.step(stopping), stopping, random),
+            run_every(f"{name} leases", self.tend, self._lease_ms // 3, stopping, random),
+        )
 
     async def step(self, stopping: Stopping) -> None:
         """Work on what waits; wait a moment where nothing does."""

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from prometheus_client import CollectorRegistry
+
 from notify.config import QueueConfig, SenderConfig
 from notify.domain.errors import NotifyError, QueueError, QueueLost
 from notify.domain.model import DeliveryStatus, SubscriptionStatus
@@ -24,6 +26,7 @@ from notify.domain.ports import (
     Transport,
 )
 from notify.runtime.directory import DirectoryCache
+from notify.runtime.metrics import Figure, export
 from notify.runtime.steps import Stopping, run_every, run_steps
 from notify.sender.admission import Admission
 from notify.sender.attempt import Attempts
@@ -83,6 +86,27 @@ class Sender:
     def in_flight(self) -> int:
         """HTTP tries under way."""
         return self._admission.in_flight
+
+    def export(self, registry: CollectorRegistry) -> None:
+        """Show what it counts on /metrics."""
+        export(
+            registry,
+            [
+                Figure("notify_sender_attempts", "HTTP tries begun", lambda: self.attempts_made),
+                Figure(
+                    "notify_sender_in_flight",
+                    "HTTP tries under way",
+                    lambda: self.in_flight,
+                    counts=False,
+                ),
+                Figure(
+                    "notify_sender_held_chunks",
+                    "Chunks held under a lease",
+                    lambda: len(self._held),
+                    counts=False,
+                ),
+            ],
+        )
 
     async def run(self, stopping: Stopping) -> None:
         """Deliver until stopping, then finish or hand back what is held."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from notify.api.app import App, make_app
-from notify.api.server import serve
+from notify.api.service import serving
 from notify.config import load
 from notify.domain.ports import Inserted
 from notify.queue.memory import MemoryQueue
 from notify.runtime.clock import SystemClock, SystemRandom
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.message_ids import MessageIds
+from notify.runtime.serving import bind, served
 from notify.storage.sqlite import SqliteStorage
 
 ADMIN = "the-admin-token"
@@ -76,7 +77,6 @@ class Api:
     message_ids: MessageIds
     client: httpx.AsyncClient
     port: int
-    stop: asyncio.Event
     committing: "asyncio.Task[None]"
 
     async def admin(self, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
@@ -159,22 +159,18 @@ def api(tmp_path: Any) -> Started:
             registry=CollectorRegistry(),
         )
         committing = asyncio.create_task(app.acceptor.run())
-        stop = asyncio.Event()
-        bound: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(serve(app, config, bound.set_result, stop))
-        await asyncio.wait({bound, serving}, return_when=asyncio.FIRST_COMPLETED)
-        port = bound.result()
+        server = AsyncExitStack()
+        sockets = await bind(config.api.host, config.api.port)
+        port = sockets[0].getsockname()[1]
+        await server.enter_async_context(served(serving(app, config), sockets))
         limits = httpx.Limits(max_connections=None)
         client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=10)
         try:
             async with client:
-                yield Api(
-                    app, storage, queue, directory, message_ids, client, port, stop, committing
-                )
+                yield Api(app, storage, queue, directory, message_ids, client, port, committing)
         finally:
             storage.gate.set()
-            stop.set()
-            await serving
+            await server.aclose()
             app.acceptor.drain()
             await asyncio.wait({committing})
             await message_ids.close()

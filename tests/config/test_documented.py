@@ -29,6 +29,7 @@ def test_default_toml_and_the_dataclasses_have_the_same_options_in_the_same_orde
 # Groups of options, each under the comment that is about all of them.
 GROUPS = {
     "port": "host",  # an address, which needs no words
+    "health_port": "health_host",
     "chunk_bytes_max": "chunk_rows_max",
     "batch_items_max": "body_bytes_max",
     "payload_bytes_max": "batch_items_max",

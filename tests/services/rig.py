@@ -166,6 +166,7 @@ class Rig:
             self.queue,
             directory or self.directory,
             self.clock,
+            self.random,
             self.config.maker,
             self.config.queue,
             worker,
@@ -186,7 +187,16 @@ class Rig:
         )
 
     def marker(self, worker: str = "marker") -> Marker:
-        return Marker(self.storage, self.queue, self.config.marker, self.config.queue, worker)
+        return Marker(
+            self.storage,
+            self.queue,
+            self.clock,
+            self.random,
+            self.config.marker,
+            self.config.queue,
+            self.config.runtime.drain_ms,
+            worker,
+        )
 
     def rescuer(self, worker: str = "rescuer") -> Rescuer:
         return Rescuer(

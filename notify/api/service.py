@@ -1,0 +1,68 @@
+"""The Api as a process, and how an Api is served."""
+
+import asyncio
+import logging
+from typing import Final
+
+from notify.api.app import App, make_app
+from notify.api.http import BoundedHttp
+from notify.config import Config
+from notify.domain.errors import StorageError
+from notify.runtime.command import server_command
+from notify.runtime.host import Host
+from notify.runtime.message_ids import MessageIds
+from notify.runtime.serving import Serving
+from notify.runtime.steps import run_every
+
+# Connections beside the requests that are answered: most of them idle between requests.
+CONNECTIONS_PER_REQUEST: Final = 4
+
+log = logging.getLogger(__name__)
+
+
+def serving(app: App, config: Config) -> Serving:
+    """How an Api is served. Its acceptor must go on running until serving ended."""
+    connections_max = CONNECTIONS_PER_REQUEST * config.api.requests_max
+    return Serving(app, BoundedHttp, connections_max, config.runtime.drain_ms)
+
+
+async def live(host: Host) -> None:
+    """The life of an Api process. It answers before it is connected: 503 and /readyz say so."""
+    config = host.config
+    lease_ms = config.runtime.worker_lease_ms
+    message_ids = MessageIds(host.storage, host.clock, host.random, host.owner, lease_ms)
+    app = make_app(
+        storage=host.storage,
+        queue=host.queue,
+        directory=host.directory,
+        message_ids=message_ids,
+        clock=host.clock,
+        random=host.random,
+        config=config,
+        registry=host.registry,
+    )
+
+    async def keep_connected() -> None:
+        if await host.connect():
+            keeping = asyncio.create_task(host.keep_directory())
+            renewing = run_every(
+                "worker number", message_ids.renew, lease_ms // 3, host.stopping, host.random
+            )
+            await asyncio.gather(keeping, renewing)
+
+    accepting = asyncio.create_task(app.acceptor.run())
+    try:
+        at = config.api
+        async with host.serve(serving(app, config), at.host, at.port, " at") as server:
+            await host.until_stopped(keep_connected(), server, accepting)
+    finally:
+        # Served no more: what was accepted last is stored and answered.
+        app.acceptor.drain()
+        await asyncio.wait({accepting})
+        try:
+            await message_ids.close()
+        except StorageError as error:
+            log.warning("the worker number is not given back, its lease runs out: %s", error)
+
+
+command = server_command("api", "Serve the HTTP API: accept messages, configure, show.", live)
