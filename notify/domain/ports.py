@@ -344,7 +344,7 @@ class Queue(Protocol):
     """
 
     async def open(self) -> None:
-        """Connect."""
+        """Connect. Raises QueueUnavailable; it may be called again, then and when it is open."""
 
     async def close(self) -> None:
         """Disconnect; who waits returns. Until the next `open`, calls raise QueueUnavailable."""

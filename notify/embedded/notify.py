@@ -94,7 +94,7 @@ class Notify:
         services = Services(
             self.config,
             open_storage(self.config.storage),
-            await open_queue(self.config.queue, clock),
+            open_queue(self.config.queue, clock),
             HttpTransport(self.config.sender),
             clock,
             random,

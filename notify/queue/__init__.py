@@ -10,18 +10,17 @@ from notify.queue.redis.urls import SCHEMES
 __all__ = ["open_queue"]
 
 
-async def open_queue(config: QueueConfig, clock: Clock) -> Queue:
-    """Connect to the queue that the configuration names. Raises ConfigError, QueueUnavailable."""
+def open_queue(config: QueueConfig, clock: Clock) -> Queue:
+    """The queue that config.url names, not yet connected: await its open().
+
+    Raises ConfigError where the scheme is not known or the URL is not of its form.
+    """
     scheme, colon, _ = config.url.partition(":")
-    queue: Queue
     if colon and scheme == "memory":
-        queue = MemoryQueue(clock)
-    elif colon and scheme in SCHEMES:
-        queue = RedisQueue(config.url, clock)
-    else:
-        # Only the scheme is shown: the rest of a URL may hold a password.
-        shown = f"the scheme {scheme!r}" if colon else "no scheme"
-        known = "memory: (in this process), redis://, rediss://, unix:// and redis+sentinel://"
-        raise ConfigError([f"queue.url has {shown}; known are {known}"])
-    await queue.open()
-    return queue
+        return MemoryQueue(clock)
+    if colon and scheme in SCHEMES:
+        return RedisQueue(config.url, clock)
+    # Only the scheme is shown: the rest of a URL may hold a password.
+    shown = f"the scheme {scheme!r}" if colon else "no scheme"
+    known = "memory: (in this process), redis://, rediss://, unix:// and redis+sentinel://"
+    raise ConfigError([f"queue.url has {shown}; known are {known}"])

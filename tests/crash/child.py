@@ -76,11 +76,7 @@ def install(fuse: Fuse) -> None:
         embedded.HttpTransport = lambda config: Fused(transport(config), fuse)
     else:
         open_queue = embedded.open_queue
-
-        async def open_watched(config: Any, clock: Any) -> Any:
-            return Fused(await open_queue(config, clock), fuse)
-
-        embedded.open_queue = open_watched
+        embedded.open_queue = lambda config, clock: Fused(open_queue(config, clock), fuse)
 
 
 if __name__ == "__main__":

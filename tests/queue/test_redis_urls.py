@@ -37,14 +37,19 @@ def test_unix_socket_and_database_number(run, serve, connect, database):
     run(scenario())
 
 
-def test_open_queue_knows_the_scheme(run, serve):
+def test_open_queue_knows_the_scheme_and_leaves_connecting_to_open(run, serve):
     port = free_port()
-    serve(port=port)
+    config = load(environ={}, flags={"queue.url": f"redis://127.0.0.1:{port}/0"}).queue
+    queue = open_queue(config, RealClock())
+    assert isinstance(queue, RedisQueue)
 
     async def scenario():
-        config = load(environ={}, flags={"queue.url": f"redis://127.0.0.1:{port}/0"}).queue
-        queue = await open_queue(config, RealClock())
-        assert isinstance(queue, RedisQueue)
+        for _ in range(2):
+            with pytest.raises(QueueUnavailable, match="cannot be reached"):
+                await queue.open()
+        serve(port=port)
+        await queue.open()
+        await queue.open()
         await works(queue)
         await queue.close()
 
@@ -109,10 +114,10 @@ def test_tls_checks_the_server_and_can_show_a_certificate(run, serve, connect, t
         "redis+sentinel:///service",
     ],
 )
-def test_mistakes_in_the_url_refuse_to_start(run, url):
+def test_mistakes_in_the_url_refuse_to_start(url):
     config = load(environ={}, flags={"queue.url": url}).queue
     with pytest.raises(ConfigError, match=r"queue\.url") as caught:
-        run(open_queue(config, RealClock()))
+        open_queue(config, RealClock())
     assert "secret" not in str(caught.value)
 
 
