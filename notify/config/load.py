@@ -67,7 +67,9 @@ def _from_file(file: Path | None, problems: list[str]) -> dict[str, Any]:
         return {}
     flat: dict[str, Any] = {}
     for section, entries in tree.items():
-        if isinstance(entries, dict):
+        if entries == {} and section not in get_type_hints(Config):
+            problems.append(f"{file}: there is no section [{section}]; see `notify config`")
+        elif isinstance(entries, dict):
             flat.update({f"{section}.{key}": value for key, value in entries.items()})
         else:
             problems.append(f"{file}: {section} must be in a [section]")
