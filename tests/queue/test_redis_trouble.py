@@ -6,8 +6,11 @@ import time
 
 import pytest
 
+import notify.queue.redis.client as redis_client
 from notify.domain.errors import QueueLost, QueueUnavailable
 from notify.domain.ports import Push, Stream, StreamKind
+from notify.queue.redis import RedisQueue
+from tests.queue.conftest import RealClock
 from tests.servers.redis import RedisServer, free_port
 
 A = Stream(StreamKind.SUBSCRIPTION, 1)
@@ -40,9 +43,6 @@ def test_a_queue_is_usable_once_its_server_is_there(run, connect):
     server = RedisServer()
 
     async def scenario():
-        from notify.queue.redis import RedisQueue
-        from tests.queue.conftest import RealClock
-
         queue = RedisQueue(server.url, RealClock())
         await refused(queue.open(), "cannot be reached")
         await refused(queue.push(PUSH), "cannot be reached")
@@ -213,7 +213,56 @@ def test_what_is_not_redis(run, connect):
     run(scenario())
 
 
-def test_eviction_is_warned_of(run, serve, connect, caplog):
+def test_a_server_that_evicts_is_not_worked_with_until_it_does_not(run, serve, connect):
     server = serve("--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")
-    opened(run, connect, server.url)
-    assert "set maxmemory-policy noeviction" in caplog.text
+
+    async def scenario():
+        queue = RedisQueue(server.url, RealClock())
+        for _ in range(2):
+            await refused(queue.open(), r"evicts \(maxmemory-policy allkeys-lru\).*CONFIG SET")
+        with server.client() as client:
+            assert client.dbsize() == 0
+            client.config_set("maxmemory-policy", "noeviction")
+        await queue.open()
+        assert await queue.begin_epoch("1")
+        await queue.push(PUSH)
+        await queue.close()
+
+    run(scenario())
+
+
+def test_a_policy_that_evicts_nothing_yet_is_warned_of_once(run, serve, connect, caplog):
+    server = serve("--maxmemory-policy", "volatile-ttl")
+
+    async def scenario():
+        async with connect(server.url) as queue:
+            await queue.begin_epoch("1")
+            await asyncio.gather(*(queue.push(PUSH) for _ in range(5)))
+
+    run(scenario())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "maxmemory-policy volatile-ttl" in caplog.text
+
+
+def test_a_policy_that_changes_under_live_connections_is_noticed(run, serve, connect, monkeypatch):
+    server = serve("--maxmemory", "50mb")
+
+    async def scenario():
+        async with connect(server.url) as queue:
+            await queue.begin_epoch("1")
+            await asyncio.gather(*(queue.push(PUSH) for _ in range(5)))
+            with server.client() as client:
+                client.config_set("maxmemory-policy", "allkeys-random")
+            await queue.push(PUSH)  # looked a moment ago
+            with monkeypatch.context() as patched:
+                patched.setattr(redis_client, "LOOK_S", 0)  # a minute has passed
+                await refused(queue.push(PUSH), "evicts")
+            # From then on each of the connections looks, not only the one that noticed.
+            for _ in range(6):
+                await refused(queue.push(PUSH), "evicts")
+            with server.client() as client:
+                client.config_set("maxmemory-policy", "noeviction")
+            await queue.push(PUSH)
+            assert (await queue.gauges([A]))[0].depth == 7
+
+    run(scenario())
