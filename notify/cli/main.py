@@ -9,6 +9,7 @@ import click
 import notify
 import notify_core
 from notify.cli.demo.command import demo
+from notify.cli.doctor import doctor
 from notify.cli.listen import listen
 from notify.cli.up import up
 from notify.config import load
@@ -50,6 +51,7 @@ def migrate(file: Path | None) -> None:
 
 root.add_command(up)
 root.add_command(demo)
+root.add_command(doctor)
 root.add_command(listen)
 
 
