@@ -166,6 +166,17 @@ def test_a_primary_that_becomes_a_replica(run, serve, connect):
     run(scenario())
 
 
+def test_a_node_of_a_cluster(run, serve, connect):
+    port = free_port()
+    serve("--cluster-enabled", "yes", port=port)
+
+    async def scenario():
+        async with connect(f"redis://127.0.0.1:{port}") as queue:
+            await refused(queue.begin_epoch("1"), "a node of a Redis Cluster; it must name one")
+
+    run(scenario())
+
+
 def test_a_server_that_is_loading(run, serve, connect):
     server = serve("--appendonly", "yes")
     with server.client() as client:
@@ -211,7 +222,7 @@ def test_what_is_not_redis(run, connect):
     async def scenario():
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(QueueUnavailable):
+        with pytest.raises(QueueUnavailable, match="does not speak as Redis does: correct"):
             async with connect(f"redis://127.0.0.1:{port}"):
                 pass
         server.close()

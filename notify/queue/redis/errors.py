@@ -6,7 +6,7 @@ service. That contents are lost is no error of Redis: the missing epoch says so.
 """
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from notify.domain.errors import QueueUnavailable
@@ -58,8 +58,10 @@ def unavailable(error: BaseException) -> QueueUnavailable:
             "Redis does not answer in time: look at its load and at the network"
             f" ({text or 'no answer'})"
         )
-    if isinstance(error, ReplyError):
-        return QueueUnavailable(f"what queue.url names does not speak as Redis does ({text})")
+    if isinstance(error, ReplyError | InvalidResponse):
+        return QueueUnavailable(
+            f"what queue.url names does not speak as Redis does: correct its host and port ({text})"
+        )
     if isinstance(error, RedisConnectionError | OSError):
         return QueueUnavailable(
             "Redis cannot be reached: start the server, or correct queue.url"
