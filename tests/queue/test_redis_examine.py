@@ -81,7 +81,7 @@ def test_a_policy_that_evicts_nothing_yet_is_a_warning(serve) -> None:
 
 def test_a_node_of_a_cluster(serve) -> None:
     port = free_port()
-    serve("--cluster-enabled", "yes", port=port)
+    serve("--cluster-enabled", "yes", "--cluster-port", str(free_port()), port=port)
     told = trouble(examined(f"redis://127.0.0.1:{port}"))
     assert "does not support yet" in told["error queue role"]
 

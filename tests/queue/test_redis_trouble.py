@@ -168,7 +168,7 @@ def test_a_primary_that_becomes_a_replica(run, serve, connect):
 
 def test_a_node_of_a_cluster(run, serve, connect):
     port = free_port()
-    serve("--cluster-enabled", "yes", port=port)
+    serve("--cluster-enabled", "yes", "--cluster-port", str(free_port()), port=port)
 
     async def scenario():
         async with connect(f"redis://127.0.0.1:{port}") as queue:
