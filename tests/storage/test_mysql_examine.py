@@ -197,6 +197,15 @@ def test_settings_of_servers_that_the_tests_do_not_start() -> None:
     assert "super_read_only" in replica.text
 
 
+def test_a_proxy_that_shows_no_settings_is_looked_at_as_far_as_it_can_be(
+    server: Mariadb, monkeypatch
+) -> None:
+    monkeypatch.setitem(queries._PARTS, "server", [b"SHOW GLOBAL VARIABLES LIKE 'none'"])
+    found = examined(server.url(DATABASE))
+    assert only(found).text == f"nt_storage on 127.0.0.1:{server.port} does not show its settings"
+    assert "storage rights" in {one.subject for one in found}
+
+
 def test_a_server_that_stops_answering_is_given_up(server: Mariadb, monkeypatch) -> None:
     monkeypatch.setattr(examining, "TIMEOUT_S", 0.3)
     began = time.monotonic()

@@ -30,6 +30,7 @@ CONNECTIONS_MAX: Final = 32
 READ_BYTES: Final = 262_144
 # How often a server is asked whether it still is what it was: settings change under connections.
 LOOK_S: Final = 60.0
+_NEVER_S: Final = float("-inf")
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ class Links:
         self._idle: list[Link] = []
         self._room = asyncio.Semaphore(CONNECTIONS_MAX)
         self._prepared_run = b""
-        self._looked_s = -LOOK_S
+        self._looked_s = _NEVER_S
         self._warned = False
         self.closed = True
 
@@ -212,7 +213,7 @@ class Links:
             raise QueueUnavailable("what queue.url names shows no run_id: it must be Redis itself")
         if found.evicts and found.memory_max:
             # Every link looks again until this is over: none of them trusts an earlier look.
-            self._looked_s = -LOOK_S
+            self._looked_s = _NEVER_S
             await link.drop()
             raise QueueUnavailable(eviction(found))
         if found.evicts and not self._warned:

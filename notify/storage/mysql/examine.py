@@ -83,8 +83,15 @@ def _clock(db: Session, options: Options, clock: Clock) -> Iterator[Finding]:
 
 def _server(db: Session, options: Options, payload_bytes_max: int) -> Iterator[Finding]:
     settings = {_text(name).lower(): _text(value) for name, value in db.rows("server")}
-    yield _version(settings.get("version", ""))
-    packet_bytes = int(settings.get("max_allowed_packet", 0))
+    if not {"version", "max_allowed_packet"} <= set(settings):
+        yield warning(
+            SETTINGS,
+            f"{options.shown} does not show its settings",
+            "look yourself: it may be a proxy",
+        )
+        return
+    yield _version(settings["version"])
+    packet_bytes = int(settings["max_allowed_packet"])
     found = [
         *(
             error(SETTINGS, text)
