@@ -57,7 +57,7 @@ def test_a_server_as_it_should_be(run, serve, connect) -> None:
     assert trouble(found) == {}
     told = {one.subject: one.text for one in found}
     assert "answers in" in told["queue"]
-    assert "of 100, policy noeviction" in told["queue memory"]
+    assert "of 100, nothing is evicted" in told["queue memory"]
     assert told["queue clock"] == "its clock and this host's agree"
 
 

@@ -124,16 +124,15 @@ def _memory(seen: Facts) -> Iterator[Finding]:
         yield error(MEMORY, eviction(seen))
     elif seen.evicts:
         yield warning(MEMORY, f"{eviction(seen)}; it has no maxmemory yet, so it waits with that")
-    if not seen.memory_max:
-        yield ok(MEMORY, f"{used}, no maxmemory")
-    elif seen.memory_bytes >= FULL * seen.memory_max:
+    if seen.memory_max and seen.memory_bytes >= FULL * seen.memory_max:
         yield warning(
             MEMORY,
             f"{used} of {seen.memory_max / _MIB:.0f}: a full Redis takes nothing",
             "raise its maxmemory, lower queue.depth_max, or remove what else fills it",
         )
-    else:
-        yield ok(MEMORY, f"{used} of {seen.memory_max / _MIB:.0f}, policy {seen.policy}")
+    elif not seen.evicts:
+        most = f"of {seen.memory_max / _MIB:.0f}" if seen.memory_max else "and no bound"
+        yield ok(MEMORY, f"{used} {most}, nothing is evicted")
 
 
 def _rights(replies: list[object]) -> Finding:
