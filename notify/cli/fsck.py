@@ -44,6 +44,7 @@ def fsck(file: Path | None, repair: bool, as_json: bool, grace_ms: int) -> None:
     that the queue forgot and those it holds twice. Services may run meanwhile.
     """
     config = load(file)
+    _check_data_file(config)
     try:
         report = uvloop.run(_checked(config, repair, grace_ms, quiet=as_json))
     except KeyboardInterrupt:
@@ -56,21 +57,21 @@ def fsck(file: Path | None, repair: bool, as_json: bool, grace_ms: int) -> None:
     sys.exit(0 if report.clean else 1)
 
 
-async def _checked(config: Config, repair: bool, grace_ms: int, quiet: bool) -> Report:
-    """The report. Raises NotifyError."""
-    if config.storage.url.lower().startswith("sqlite:"):
+def _check_data_file(config: Config) -> None:
+    """Raises StorageRefused for a data file that opening would only create."""
+    if config.storage.url.partition(":")[0].lower() == "sqlite":
         path = sqlite_path(config.storage.url)
         if not Path(path).exists():
             raise StorageRefused(f"there is no data file {path}: correct storage.url")
+
+
+async def _checked(config: Config, repair: bool, grace_ms: int, quiet: bool) -> Report:
+    """The report. Raises NotifyError."""
     clock = SystemClock()
     storage = open_storage(config.storage)
     # A queue in the memory of another process cannot be seen from here.
     queue = None if config.queue.url.startswith("memory:") else open_queue(config.queue, clock)
-    watcher: _Bar | _Lines | _Nothing
-    if quiet:
-        watcher = _Nothing()
-    else:
-        watcher = _Bar() if sys.stderr.isatty() else _Lines()
+    watcher = _watcher(quiet)
     try:
         await storage.open()
         if queue is not None:
@@ -142,6 +143,12 @@ class _Bar(_Nothing):
             self._task = self._progress.add_task(what, total=total)
             self._what = what
         self._progress.update(self._task, completed=done, total=total)
+
+
+def _watcher(quiet: bool) -> _Nothing:
+    if quiet:
+        return _Nothing()
+    return _Bar() if sys.stderr.isatty() else _Lines()
 
 
 def _show(report: Report) -> None:
