@@ -23,6 +23,8 @@ from notify.runtime.command import config_option
 from notify.storage import open_storage, sqlite_path
 
 GRACE_MS: Final = 30_000
+# Between two looks at what moves: longer than a Sender takes to push and let go.
+SETTLE_S: Final = 1.0
 LINE_S: Final = 10.0
 
 
@@ -76,7 +78,8 @@ async def _checked(config: Config, repair: bool, grace_ms: int, quiet: bool) -> 
         await storage.open()
         if queue is not None:
             await queue.open()
-        work = Fsck(storage, queue, clock, SystemRandom(), config.queue, watcher, grace_ms)
+        random = SystemRandom()
+        work = Fsck(storage, queue, clock, random, config.queue, watcher, grace_ms, SETTLE_S)
         with watcher:
             return await work.run(repair)
     finally:

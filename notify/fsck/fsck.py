@@ -11,7 +11,6 @@ from notify.fsck.queues import Queues
 from notify.fsck.unsplit import Unsplit
 from notify.runtime.rescue import LEASE, REBUILT_EPOCH, epoch_begun_ms
 
-SETTLE_S: Final = 1.0
 _PROBE_MS: Final = 1000
 
 
@@ -32,7 +31,7 @@ class Fsck:
         limits: QueueConfig,
         watcher: Watcher,
         grace_ms: int,
-        settle_s: float = SETTLE_S,
+        settle_s: float,
     ) -> None:
         self._storage = storage
         self._queue = queue

@@ -1,14 +1,17 @@
 """Every kind of damage is found, named, and repaired; what only moves is no damage."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from notify.domain.ports import Difference, Push
+from notify.domain.ports import Audit, Difference, Push, Storage
 from notify.fsck import Check
 from notify.runtime.rescue import INGEST, LEASE
 from notify_core import chunk
 from notify_core.records import DELIVERED, DROPPED, PENDING, QUEUED
 from tests.conformance.storage.samples import checked_ledger, outcome
-from tests.fsck.ground import HOUR_MS, Ground, sub
+from tests.fsck.ground import HOUR_MS, Ground, by_key, sub
 
 
 def test_nothing_is_wrong(ground: Ground, run) -> None:
@@ -37,6 +40,37 @@ def test_a_wrong_account(ground: Ground, run) -> None:
         assert "matched -4, delivered -2, queued -2" in one.text
         report = await ground.repair()
         assert report.verdict == "Repaired: 4 ledger; a second look finds nothing."
+        await checked_ledger(ground.storage)
+
+    run(scenario())
+
+
+class Shifting:
+    """A storage that does not read as of one moment: each audit differs by something else."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._audits = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    async def audit(self, progress: Callable[[int, int], None]) -> Audit:
+        self._audits += 1
+        audit = await self._storage.audit(progress)
+        shift = Difference(self._audits, 0, 0, self._audits, 0)
+        return audit._replace(differences=audit.differences | {2: shift})
+
+
+def test_an_account_that_differs_each_time_is_left_alone(ground: Ground, run) -> None:
+    async def scenario() -> None:
+        await ground.queued(5)
+        await ground.storage.correct_ledger(0, {1: Difference(4, 2, 0, 2, 0)})
+        report = await ground.fsck(storage=Shifting(ground.storage)).run(repair=True)
+        found, left = by_key(report.findings), by_key(report.remaining or ())
+        assert set(found) == {("ledger", 1), ("ledger", 2)}
+        assert "stop the services" in found["ledger", 2].text
+        assert set(left) == {("ledger", 2)}
         await checked_ledger(ground.storage)
 
     run(scenario())
