@@ -40,7 +40,7 @@ class Fsck:
         self._grace_ms = grace_ms
         self._watcher = watcher
         self._settle_s = settle_s
-        self._unsplit = Unsplit(storage, watcher, limits)
+        self._unsplit = Unsplit(storage, clock, watcher, limits, settle_s)
 
     async def run(self, repair: bool) -> Report:
         """Look at everything; with repair, mend what differs and look again."""

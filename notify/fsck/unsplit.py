@@ -4,21 +4,32 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from notify.config import QueueConfig
-from notify.domain.ports import Queue, Storage
+from notify.domain.ports import Clock, Queue, Storage
 from notify.fsck.findings import EXAMPLES_MAX, Check, Finding, Watcher, finding
 from notify.fsck.looks import held
 from notify.runtime.rescue import INGEST, UNSPLIT_FROM, UNSPLIT_ROWS_MAX, ingest_pushes
 from notify_core import ids
 from notify_core.records import UNMATCHED_SUB, MessageRecord
 
+# No Api takes so long from an id to the ingest chunk: what is older needs no second look.
+COMMIT_MS: Final = 600_000
 _WRONG: Final = "accepted, not split, and in no ingest chunk"
 
 
 class Unsplit:
     """Looks through all messages, between the ends of the pages of delivery rows."""
 
-    def __init__(self, storage: Storage, watcher: Watcher, limits: QueueConfig) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        watcher: Watcher,
+        limits: QueueConfig,
+        settle_s: float,
+    ) -> None:
         self._storage = storage
+        self._clock = clock
+        self._settle_s = settle_s
         self._watcher = watcher
         self._limits = limits
 
@@ -30,9 +41,10 @@ class Unsplit:
         examples: list[int] = []
         room = self._limits.ingest_depth_max - (await queue.gauges([INGEST]))[0].depth
         async for suspects in self._unsplit(page_ends, before_ms):
-            waiting = await held(queue, INGEST, UNMATCHED_SUB, {one.id for one in suspects})
-            # Asked again behind the stream: what left it meanwhile is split now.
-            lost = await self._still_unsplit([one for one in suspects if one.id not in waiting])
+            lost = await self._lost(queue, suspects)
+            if lost and ids.id_ms(lost[-1].id) > self._clock.now_ms() - COMMIT_MS:
+                await self._clock.sleep(self._settle_s)
+                lost = await self._lost(queue, lost)
             count += len(lost)
             examples += [one.id for one in lost[: EXAMPLES_MAX - len(examples)]]
             if repair and room > 0:
@@ -85,7 +97,10 @@ class Unsplit:
                     break
             after = below - 1
 
-    async def _still_unsplit(self, suspects: Sequence[MessageRecord]) -> list[MessageRecord]:
+    async def _lost(self, queue: Queue, suspects: Sequence[MessageRecord]) -> list[MessageRecord]:
+        """Those that are not in the ingest stream, and behind that look still not split."""
+        waiting = await held(queue, INGEST, UNMATCHED_SUB, {one.id for one in suspects})
+        suspects = [one for one in suspects if one.id not in waiting]
         if not suspects:
             return []
         first, last = suspects[0].id, suspects[-1].id
