@@ -16,7 +16,7 @@ PAGE_ROWS: Final = 20_000
 # Of what the lists lack; the rest shows in the next audit.
 UNLISTED_MAX: Final = 100_000
 
-Row = tuple[int, int, int, int]  # message, subscription, status, due_ms
+Row = tuple[int, int, int]  # message, subscription, status
 Key = tuple[int, int]
 _sub_status = itemgetter(1, 2)
 

@@ -46,23 +46,28 @@ def _pages(db: Session) -> Iterator[Sequence[Row]]:
 
 def _unlisted(db: Session, page: Sequence[Row]) -> list[Key]:
     """Of a page, what is pending without its timer or dropped without its entry."""
-    waiting: dict[Key, list[int]] = {}
-    dropped: dict[int, list[int]] = {}
-    for msg_id, sub_id, status, due_ms in page:
-        if status == PENDING:
-            waiting.setdefault((sub_id, due_ms), []).append(msg_id)
-        elif status == DROPPED and sub_id != UNMATCHED_SUB:
-            dropped.setdefault(sub_id, []).append(msg_id)
-    missing: list[Key] = []
-    for (sub_id, due_ms), msg_ids in waiting.items():
-        for part in queries.parts(msg_ids):
-            known = {row[0] for row in db.rows("known_timers", sub_id, due_ms, part)}
-            missing += [(msg_id, sub_id) for msg_id in part if msg_id not in known]
-    for sub_id, msg_ids in dropped.items():
-        for part in queries.parts(msg_ids):
-            known = {row[0] for row in db.rows("known_drops", sub_id, sub_id, part)}
-            missing += [(msg_id, sub_id) for msg_id in part if msg_id not in known]
-    return missing
+    listed: dict[Key, list[int]] = {}
+    for msg_id, sub_id, status in page:
+        if status == PENDING or (status == DROPPED and sub_id != UNMATCHED_SUB):
+            listed.setdefault((sub_id, status), []).append(msg_id)
+    return [
+        (msg_id, sub_id)
+        for (sub_id, status), msg_ids in listed.items()
+        for part in queries.parts(msg_ids)
+        for msg_id in set(part).difference(_known(db, sub_id, status, part))
+    ]
+
+
+def _known(db: Session, sub_id: int, status: int, part: Sequence[int]) -> Iterator[int]:
+    """Which of these pending, or dropped, deliveries are in their list."""
+    if status == DROPPED:
+        yield from (row[0] for row in db.rows("known_drops", sub_id, sub_id, part))
+        return
+    by_time: dict[int, list[int]] = {}
+    for state in db.rows("states_of_subscription", sub_id, sub_id, part):
+        by_time.setdefault(state[4], []).append(state[0])
+    for due_ms, msg_ids in by_time.items():
+        yield from (row[0] for row in db.rows("known_timers", sub_id, due_ms, msg_ids))
 
 
 def _wrong_places(

@@ -197,7 +197,7 @@ SELECT sub_id, matched, delivered, dropped, queued, pending FROM ledger ORDER BY
 
 -- name: delivery_page
 -- Deliveries behind a key, for counting all, page by page.
-SELECT msg_id, sub_id, status, due_ms FROM receive_msg
+SELECT msg_id, sub_id, status FROM receive_msg
 WHERE (msg_id, sub_id) > (?, ?) ORDER BY msg_id, sub_id LIMIT ?;
 
 -- name: change_ledger
