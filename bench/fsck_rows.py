@@ -6,7 +6,6 @@ python -m bench.fsck_rows --rows 10000000
 import argparse
 import asyncio
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -90,14 +89,15 @@ def main() -> int:
         print(f"{messages * FAN_OUT} deliveries made in {time.monotonic() - began:.0f} s")
         urls = {"NOTIFY_STORAGE__URL": server.url(DATABASE), "NOTIFY_QUEUE__URL": redis.url}
         began = time.monotonic()
-        done = subprocess.run([sys.executable, "-m", "notify", "fsck"], env=os.environ | urls)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        process = subprocess.Popen([sys.executable, "-m", "notify", "fsck"], env=os.environ | urls)
+        _, status, used = os.wait4(process.pid, 0)
+        code = process.returncode = os.waitstatus_to_exitcode(status)
         print(
-            f"notify fsck: exit code {done.returncode}, {time.monotonic() - began:.0f} s,"
+            f"notify fsck: exit code {code}, {time.monotonic() - began:.0f} s,"
             f" {used.ru_utime + used.ru_stime:.0f} s CPU,"
             f" {used.ru_maxrss / 1024:.0f} MiB at its peak"
         )
-        return done.returncode
+        return code
     finally:
         server.remove()
         redis.remove()
