@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from notify.config import Config, load
-from notify.domain.errors import StorageRefused
+from notify.domain.errors import ConfigError, StorageRefused
 from notify.fsck import Finding, Fsck, Report, Watcher
 from notify.queue import open_queue
 from notify.runtime.clock import SystemClock, SystemRandom
@@ -46,7 +46,7 @@ def fsck(file: Path | None, repair: bool, as_json: bool, grace_ms: int) -> None:
     that the queue forgot and those it holds twice. Services may run meanwhile.
     """
     config = load(file)
-    _check_data_file(config)
+    _check_places(config)
     try:
         report = uvloop.run(_checked(config, repair, grace_ms, quiet=as_json))
     except KeyboardInterrupt:
@@ -59,12 +59,20 @@ def fsck(file: Path | None, repair: bool, as_json: bool, grace_ms: int) -> None:
     sys.exit(0 if report.clean else 1)
 
 
-def _check_data_file(config: Config) -> None:
-    """Raises StorageRefused for a data file that opening would only create."""
+def _check_places(config: Config) -> None:
+    """Raises NotifyError where there is nothing to compare: no data file, or no shared queue."""
     if config.storage.url.partition(":")[0].lower() == "sqlite":
         path = sqlite_path(config.storage.url)
         if not Path(path).exists():
             raise StorageRefused(f"there is no data file {path}: correct storage.url")
+    elif _is_memory(config):
+        raise ConfigError(
+            ["queue.url is memory:, but services over this database share a queue: set queue.url"]
+        )
+
+
+def _is_memory(config: Config) -> bool:
+    return config.queue.url.partition(":")[0] == "memory"
 
 
 async def _checked(config: Config, repair: bool, grace_ms: int, quiet: bool) -> Report:
@@ -72,7 +80,7 @@ async def _checked(config: Config, repair: bool, grace_ms: int, quiet: bool) -> 
     clock = SystemClock()
     storage = open_storage(config.storage)
     # A queue in the memory of another process cannot be seen from here.
-    queue = None if config.queue.url.startswith("memory:") else open_queue(config.queue, clock)
+    queue = None if _is_memory(config) else open_queue(config.queue, clock)
     watcher = _watcher(quiet)
     try:
         await storage.open()

@@ -138,6 +138,13 @@ main(["fsck"])
 """
 
 
+def test_a_shared_database_has_a_shared_queue(shown, monkeypatch) -> None:
+    monkeypatch.delenv("NOTIFY_QUEUE__URL")
+    code, out, err = shown()
+    assert (code, out) == (1, "")
+    assert "set queue.url" in err
+
+
 def test_interrupted_it_ends_with_a_sentence(shared_ground: Ground, run, server, shared_redis):
     run(shared_ground.deliveries(300))
     urls = {"NOTIFY_STORAGE__URL": server.url(DATABASE), "NOTIFY_QUEUE__URL": shared_redis.url}

@@ -18,9 +18,9 @@ from tests.fsck.ground import Ground
 # NOTIFY_TEST_LOOKS=500 for a longer run.
 LOOKS = int(os.environ.get("NOTIFY_TEST_LOOKS", "8"))
 REQUESTS = 1500
-LASTS_S = 5.0
+LASTS_S = 6.0
 # A commit and the push behind it may take long on a busy machine.
-GRACE_MS = 2000
+GRACE_MS = 3000
 
 
 class Consumers:
