@@ -123,7 +123,12 @@ class Sender:
                     claiming.create_task(
                         run_every("sender leases", self._tend, tend_ms, stopping, self._random)
                     )
+                # Draining may take longer than a lease, which would give the rest to another.
+                renewing = group.create_task(
+                    run_every("sender leases", self._renew, tend_ms, never, self._random)
+                )
                 await self._drain()
+                renewing.cancel()
                 handing_on.cancel()
             await self._flush_last()
         finally:
@@ -304,11 +309,15 @@ class Sender:
         for claim in await self._outcomes.flush():
             self._held.pop((claim.stream, claim.entry), None)
 
-    async def _tend(self) -> None:
-        """Renew what is held; take over what a dead Sender left; forget idle lanes."""
+    async def _renew(self) -> None:
+        """Prolong the leases of what is held."""
         if self._held:
             held = [one.claim for one in self._held.values()]
             await self._queue.renew(held, self._worker)
+
+    async def _tend(self) -> None:
+        """Renew what is held; take over what a dead Sender left; forget idle lanes."""
+        await self._renew()
         lease_ms = self._queue_config.lease_ms
         taken = await self._queue.takeover(self._streams(), self._worker, lease_ms, 1)
         await self._begin(taken)
