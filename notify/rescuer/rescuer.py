@@ -20,26 +20,30 @@ from prometheus_client import CollectorRegistry
 from notify.config import QueueConfig, RescuerConfig
 from notify.domain.errors import QueueError
 from notify.domain.model import LedgerRow
-from notify.domain.ports import Clock, Push, Queue, Random, Storage, Stream, StreamKind
-from notify.rescuer.feeder import Feeder, parts
+from notify.domain.ports import Clock, Queue, Random, Storage, Stream, StreamKind
+from notify.rescuer.feeder import Feeder
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.metrics import Figure, export
+from notify.runtime.rescue import (
+    INGEST,
+    LEASE,
+    MARK,
+    REBUILT_EPOCH,
+    UNSPLIT_FROM,
+    UNSPLIT_ROWS_MAX,
+    epoch_begun_ms,
+    ingest_pushes,
+)
 from notify.runtime.steps import Stopping, run_every
-from notify_core import chunk, ids
-from notify_core.records import MessageRecord
+from notify_core import ids
 
-LEASE: Final = "rescuer"
 LEASE_MS: Final = 10_000
 FOREVER_MS: Final = ids.EPOCH_MS + (1 << 41) - 1
-UNSPLIT_ROWS_MAX: Final = 1000
 # A commit may come later than its message's id by as long as the database stalls: each sweep
 # looks back so far, and every so many sweeps one looks back further.
 COMMIT_MS: Final = 35_000
 DEEP_EVERY: Final = 60
 DEEP_MS: Final = 600_000
-
-INGEST: Final = Stream(StreamKind.INGEST, 0)
-MARK: Final = Stream(StreamKind.MARK, 0)
 
 log = logging.getLogger(__name__)
 
@@ -155,8 +159,8 @@ class Rescuer:
             epoch = await self._queue.epoch()
         if epoch is None:
             return
-        begun_ms = int(epoch.partition("-")[0])
-        if await self._storage.note("rebuilt_epoch_ms") == begun_ms:
+        begun_ms = epoch_begun_ms(epoch)
+        if await self._storage.note(REBUILT_EPOCH) == begun_ms:
             return
         now_ms = self._clock.now_ms()
         # Where others run, what is younger than the epoch may be in the new queue already. Where
@@ -169,7 +173,7 @@ class Rescuer:
         from_ms = await self._unsplit_from(now_ms - DEEP_MS)
         rescue = await self._rescue_unsplit(from_ms, until_ms, room)
         # Last, so that a Rescuer that dies before it is done is followed by one that does it.
-        await self._storage.set_note("rebuilt_epoch_ms", begun_ms)
+        await self._storage.set_note(REBUILT_EPOCH, begun_ms)
         self.deliveries_rescued += deliveries
         if deliveries or rescue.messages:
             log.warning(
@@ -196,12 +200,12 @@ class Rescuer:
             return  # nothing new can be unsplit: an idle system reads and writes next to nothing
         from_ms = await self._unsplit_from(until_ms - (DEEP_MS if deep else COMMIT_MS))
         rescue = await self._rescue_unsplit(from_ms, until_ms, room)
-        await self._storage.set_note("unsplit_from_ms", rescue.clean_ms)
+        await self._storage.set_note(UNSPLIT_FROM, rescue.clean_ms)
         if rescue.clean_ms == until_ms and ids.id_ms(last_id) < until_ms - COMMIT_MS:
             self._clean_id = last_id
 
     async def _unsplit_from(self, latest_ms: int) -> int:
-        return min(latest_ms, await self._storage.note("unsplit_from_ms"))
+        return min(latest_ms, await self._storage.note(UNSPLIT_FROM))
 
     async def _rescue_unsplit(self, from_ms: int, until_ms: int, room: int) -> _Rescue:
         """Push ingest chunks of unsplit messages made in this span of time, as many as fit."""
@@ -215,12 +219,7 @@ class Rescuer:
                 # What was pushed is not split yet: until it is, the search begins there again.
                 clean_ms = min(clean_ms, ids.id_ms(messages[0].id))
             new = [message for message in messages if message.id not in self._rescued]
-            await self._queue.push(
-                [
-                    Push(INGEST, chunk.pack_messages(self._directory.version, part), len(part))
-                    for part in parts(new, _size, UNSPLIT_ROWS_MAX, self._limits.chunk_bytes_max)
-                ]
-            )
+            await self._queue.push(ingest_pushes(self._directory.version, new, self._limits))
             now_ms = self._clock.now_ms()
             self._rescued.update((message.id, now_ms) for message in new)
             pushed += len(new)
@@ -249,7 +248,3 @@ class Rescuer:
                 log.warning(
                     "subscription %d: %d forgotten deliveries put back", stream.number, count
                 )
-
-
-def _size(message: MessageRecord) -> int:
-    return len(message.payload or b"")
