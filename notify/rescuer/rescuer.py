@@ -31,6 +31,7 @@ from notify_core import ids
 
 LEASE_MS: Final = 10_000
 FOREVER_MS: Final = ids.EPOCH_MS + (1 << 41) - 1
+
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +74,7 @@ class Rescuer:
 
     async def start_alone(self) -> None:
         """Rebuild before anything else runs on this database: whatever is queued is in no queue."""
+        self.leads = True
         await self._rebuild_if_lost(alone=True)
 
     async def run(self, stopping: Stopping) -> None:
@@ -157,6 +159,7 @@ class Rescuer:
         # nobody does, no time is asked for: the clock may have been set back since.
         until_ms = FOREVER_MS if alone else begun_ms
         deliveries = await self._storage.forget_queued(None, until_ms, now_ms)
+        self._swept_ms = 0  # what is pending now is to be seen at once
         messages = await self._unsplit.rebuild(until_ms, now_ms)
         # Last, so that a Rescuer that dies before it is done is followed by one that does it.
         await self._storage.set_note(REBUILT_EPOCH, begun_ms)

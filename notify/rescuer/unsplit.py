@@ -10,10 +10,9 @@ from notify.runtime.directory import DirectoryCache
 from notify.runtime.rescue import INGEST, UNSPLIT_FROM, UNSPLIT_ROWS_MAX, ingest_pushes
 from notify_core import ids
 
-# A commit may come later than its message's id by as long as the database stalls, so each message
-# is looked for at several ages, beside unsplit_grace_ms: three reads of a message in all.
-LATE_MS: Final = 35_000
-LAST_MS: Final = 600_000
+# A commit may come later than its message's id by as long as the database stalls: the messages of
+# each moment are looked at again at these ages, after a first look at unsplit_grace_ms.
+AGAIN_MS: Final = (35_000, 120_000, 600_000)
 # A statement reads the messages of so long a time; more while that is quick, fewer where it is not.
 SPAN_FIRST_MS: Final = 10_000
 SPAN_MIN_MS: Final = 1_000
@@ -46,7 +45,7 @@ class Unsplit:
         self._keep_lease = keep_lease
         self._grace_ms = config.unsplit_grace_ms
         # The oldest first: what it has seen, the next one has to see only from there on.
-        self._ages_ms = (LAST_MS, LATE_MS, self._grace_ms)
+        self._ages_ms = (*reversed(AGAIN_MS), self._grace_ms)
         self._from_ms: list[int] = []
         self._noted_ms = 0
         self._clean_id = -1
@@ -63,7 +62,7 @@ class Unsplit:
     async def rebuild(self, until_ms: int, now_ms: int) -> int:
         """The ingest stream was lost: push what it held; how many messages."""
         self.begin()
-        from_ms = min(now_ms - LAST_MS, await self._storage.note(UNSPLIT_FROM))
+        from_ms = min(now_ms - AGAIN_MS[-1], await self._storage.note(UNSPLIT_FROM))
         before = self.messages
         await self._push(from_ms, until_ms, self._limits.ingest_depth_max)
         return self.messages - before
