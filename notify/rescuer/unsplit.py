@@ -14,7 +14,7 @@ from notify_core import ids
 # each moment are looked at again at these ages, after a first look at unsplit_grace_ms.
 AGAIN_MS: Final = (35_000, 120_000, 600_000)
 # A statement reads the messages of so long a time; more while that is quick, fewer where it is not.
-SPAN_FIRST_MS: Final = 10_000
+SPAN_FIRST_MS: Final = 3_600_000
 SPAN_MIN_MS: Final = 1_000
 QUICK_S: Final = 0.1
 SLOW_S: Final = 1.0
@@ -110,13 +110,15 @@ class Unsplit:
             if messages:
                 first_ms = first_ms or ids.id_ms(messages[0].id)
             new = [message for message in messages if message.id not in self._pushed]
-            await self._queue.push(ingest_pushes(self._directory.version, new, self._limits))
-            now_ms = self._clock.now_ms()
-            self._pushed.update((message.id, now_ms) for message in new)
-            room -= len(new)
-            self.messages += len(new)
+            if new:
+                await self._queue.push(ingest_pushes(self._directory.version, new, self._limits))
+                now_ms = self._clock.now_ms()
+                self._pushed.update((message.id, now_ms) for message in new)
+                room -= len(new)
+                self.messages += len(new)
             after = messages[-1].id if len(messages) == UNSPLIT_ROWS_MAX else below - 1
-            await self._keep_lease()
+            if after + 1 < end:
+                await self._keep_lease()
         return first_ms or min(until_ms, ids.id_ms(after + 1))
 
     def _pace(self, seconds: float) -> None:
