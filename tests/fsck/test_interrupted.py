@@ -1,6 +1,7 @@
 """fsck cut off anywhere in a repair, with or without the step done: the next run makes it whole."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -86,16 +87,20 @@ def test_stopped_while_it_counts(ground: Ground, run, monkeypatch) -> None:
     async def scenario() -> None:
         await ground.queued(30)
         loop, counting = asyncio.get_running_loop(), asyncio.Event()
+        cancelled = threading.Event()
 
         class Watcher(Nobody):
             def step(self, what: str, done: int, total: int) -> None:
                 super().step(what, done, total)
                 loop.call_soon_threadsafe(counting.set)
+                assert cancelled.wait(30)
 
         watcher = Watcher()
         task = asyncio.create_task(ground.fsck(watcher=watcher).run(repair=False))
         await counting.wait()
         task.cancel()
+        await asyncio.sleep(0)  # it hears of it
+        cancelled.set()
         with pytest.raises(asyncio.CancelledError):
             await task
         await ground.storage.close()
