@@ -1,8 +1,8 @@
 """The faults: each strikes a running system and, where that is its nature, ends again.
 
-A fault tells its Strike two moments. `hit`: it has had its effect on what was under way; what
-consumers took later than a moment after that was not in flight at the fault. `over`: it has
-ended, the system is whole again; recovery is counted from there.
+A fault tells its Strike two moments. `hit`: it has had its effect; what consumers take later was
+not in flight at the fault. `over`: it has ended, the system is whole again; recovery is counted
+from there.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import redis
 
 from notify.domain.ports import Stream, StreamKind
 from notify.queue.redis import keys
+from tests.chaos.receivers import SLOWEST_MS
 from tests.chaos.services import Service
 from tests.chaos.system import LEASE_MS, System
 from tests.support.receiver import Key
@@ -45,7 +46,11 @@ class Strike:
     over_at: float = 0.0
     claimed: set[Key] = field(default_factory=set)
 
-    def hit(self) -> None:
+    async def hit(self) -> None:
+        """Now, less what is on the wire still: the consumers have it and answer it first."""
+        await self.system.arrived()
+        await asyncio.sleep(2 * SLOWEST_MS / 1000)
+        await self.system.arrived()
         self.hit_at = time.monotonic()
 
     def over(self) -> None:
@@ -64,7 +69,7 @@ async def _kill(kind: str, strike: Strike) -> None:
     """kill -9, and a new process in its place after a moment."""
     service = strike.random.choice(strike.system.services[kind])
     await service.kill()
-    strike.hit()
+    await strike.hit()
     await asyncio.sleep(strike.random.random())
     await strike.system.restart(service)
     strike.over()
@@ -100,13 +105,13 @@ async def _rebuilt(strike: Strike, before: int) -> None:
             return False  # the database is away too
 
     await until(is_new, "the queue rebuilt", REBUILT_S)
-    strike.hit()
+    await strike.hit()
 
 
 async def _restart_mariadb(strike: Strike) -> None:
     server = strike.system.mariadb
     server.kill()
-    strike.hit()
+    await strike.hit()
     await asyncio.sleep(strike.random.random())
     await asyncio.to_thread(server.start)
     strike.over()
@@ -118,7 +123,7 @@ async def _cut_commits(strike: Strike) -> None:
         cuts = proxy.cuts
         proxy.cut(word, after=after)
         await until(lambda n=cuts: proxy.cuts > n, f"a connection cut at {word!r}", 60.0)
-    strike.hit()
+    await strike.hit()
     strike.over()
 
 
@@ -128,7 +133,7 @@ async def _freeze_sender(strike: Strike) -> None:
     streams = [Stream(StreamKind.SUBSCRIPTION, number) for number in system.book.subscriptions]
     service = strike.random.choice(system.services["sender"])
     service.freeze()
-    strike.hit()
+    await strike.hit()
     await _taken_over(strike, streams)
     service.thaw()
     strike.over()
@@ -154,7 +159,7 @@ async def _two_makers(strike: Strike) -> None:
         other.thaw()
     await _taken_over(strike, [INGEST])
     one.thaw()
-    strike.hit()
+    await strike.hit()
     strike.over()
 
 
@@ -170,7 +175,7 @@ async def _freeze_rescuer(strike: Strike) -> None:
         one for one in strike.system.services["rescuer"] if f"-{one.pid}-".encode() in first
     )
     service.freeze()
-    strike.hit()
+    await strike.hit()
     await until(lambda: holder() not in (first, b""), "another Rescuer at work", TAKEN_OVER_S)
     service.thaw()
     strike.over()
@@ -178,7 +183,7 @@ async def _freeze_rescuer(strike: Strike) -> None:
 
 async def _consumers_down(strike: Strike) -> None:
     await strike.system.consumers.down()
-    strike.hit()
+    await strike.hit()
     await asyncio.sleep(1 + strike.random.random())
     await strike.system.consumers.up()
     strike.over()

@@ -21,7 +21,8 @@ ANSWER_S: Final = 60.0
 LINE_BYTES_MAX: Final = 1 << 28
 NAMES: Final = ("quick", "slow", "moody")
 # Milliseconds that an answer takes at most, and how often it is a 500.
-MANNERS: Final = {"quick": (0, 0.0), "slow": (10, 0.0), "moody": (3, 0.03)}
+SLOWEST_MS: Final = 10
+MANNERS: Final = {"quick": (0, 0.0), "slow": (SLOWEST_MS, 0.0), "moody": (3, 0.03)}
 
 
 class Endpoint(NamedTuple):
@@ -36,6 +37,7 @@ class Consumers:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
+        self._asking = asyncio.Lock()
         self.by_name: dict[str, Endpoint] = {}
 
     async def __aenter__(self) -> Self:
@@ -67,8 +69,9 @@ class Consumers:
 
     async def _ask(self, word: str) -> Any:
         assert self._process.stdin
-        self._process.stdin.write(word.encode() + b"\n")
-        return await self._line(ANSWER_S)
+        async with self._asking:
+            self._process.stdin.write(word.encode() + b"\n")
+            return await self._line(ANSWER_S)
 
     async def _line(self, timeout_s: float) -> Any:
         assert self._process.stdout

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from tests.chaos.faults import Fault, Strike
@@ -16,8 +17,6 @@ from tests.support.receiver import Key
 BURST: Final = 2000
 DELIVERED_S: Final = 90.0
 SETTLED_S: Final = 90.0
-# A request may be on the wire, or answered and not yet read, when its Sender is hit.
-ON_THE_WIRE_S: Final = 1.0
 
 
 @dataclass
@@ -64,6 +63,7 @@ class Round:
         bursting = self._random.random() < 0.5
         row = Row(" + ".join(fault.name for fault in faults), "burst" if bursting else "steady")
         self._rows.append(row)
+        sys.stdout.write(f"{datetime.now():%H:%M:%S.%f} {row.fault}, {row.load} load\n")
         accepted, arrived, again = system.load.accepted, len(book.first_taken), len(book.again)
         burst = asyncio.create_task(system.load.burst(BURST if bursting else 1))
         await asyncio.sleep(0.1 + 0.9 * self._random.random())  # the moment is drawn as well
@@ -84,7 +84,7 @@ class Round:
             row.lost = len(book.owed(over))
             row.messages = system.load.accepted - accepted
             row.deliveries = len(book.first_taken) - arrived
-            hit = max(strike.hit_at for strike in strikes) + ON_THE_WIRE_S
+            hit = max(strike.hit_at for strike in strikes)
             in_flight = book.in_flight(began, hit, unmarked)
             in_flight = in_flight.union(*(strike.claimed for strike in strikes))
             row.in_flight = len(in_flight)

@@ -143,10 +143,14 @@ class System:
 
     async def look(self) -> None:
         """Book what arrived meanwhile; fail where something ended that should not."""
-        self.book.take(await self.consumers.taken())
+        await self.arrived()
         self.load.check()
         for service in self.all_services:
             service.check()
+
+    async def arrived(self) -> None:
+        """Book what arrived meanwhile."""
+        self.book.take(await self.consumers.taken())
 
     async def delivered(self, promised_until: float, timeout_s: float) -> None:
         """Until everything that was promised by then has arrived."""
