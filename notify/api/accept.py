@@ -16,7 +16,14 @@ from prometheus_client import CollectorRegistry
 
 from notify.api.metrics import ApiMetrics
 from notify.config import Config
-from notify.domain.errors import Busy, NotifyError, QueueError, StorageError, StorageUnavailable
+from notify.domain.errors import (
+    Busy,
+    NotifyError,
+    QueueError,
+    StorageError,
+    StorageRefused,
+    StorageUnavailable,
+)
 from notify.domain.ports import Clock, Inserted, Push, Queue, Storage, Stream, StreamKind
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.message_ids import MessageIds
@@ -81,6 +88,7 @@ class Acceptor:
         self._measuring: asyncio.Task[None] | None = None
         self._pushing: asyncio.Task[None] | None = None
         self._push_failing = False
+        self._commit_failing = ""
         self._metrics.waiting_rows.set_function(lambda: self._waiting_rows)
 
     async def accept(
@@ -191,25 +199,34 @@ class Acceptor:
         """Store a group and answer it; whatever happens, nobody is left waiting."""
         try:
             batch, (ids, fresh) = await self._store(group)
-        except NotifyError as error:
-            if isinstance(error, StorageError):
-                _log.warning("a commit failed: %s", error)
-            _refuse(group, error)
         except Exception as error:
-            if len(group) == 1:
+            refused = isinstance(error, StorageRefused)
+            foreseen = isinstance(error, NotifyError)
+            if len(group) == 1 or (foreseen and not refused):
+                self._note_failure(error)
                 _refuse(group, error)
                 return
             # One request may be what the database chokes on: it must not fail the others.
-            _log.exception("a commit of %d requests failed; trying them one by one", len(group))
+            if not foreseen:
+                _log.exception("a commit of %d requests failed; trying them one by one", len(group))
             for waiting in group:
                 await self._commit([waiting])
         else:
+            if self._commit_failing:
+                _log.warning("the database stores messages again")
+                self._commit_failing = ""
             # From here on the group is stored: no error may send it to the database again.
             _answer(group, ids)
             if fresh:
                 await self._hand_on(batch, fresh, sum(waiting.body_bytes for waiting in group))
         finally:  # cancelled in the middle: the outcome is unknown
             _refuse(group, StorageUnavailable("the commit was interrupted"))
+
+    def _note_failure(self, error: Exception) -> None:
+        """Say why the database stores nothing, once for each reason, not for every commit."""
+        if isinstance(error, StorageError) and self._commit_failing != str(error):
+            self._commit_failing = str(error)
+            _log.warning("messages cannot be stored: %s", error)
 
     async def _store(self, group: list[_Waiting]) -> tuple[receive.Batch, Inserted]:
         batch = self._merged(group)

@@ -9,7 +9,7 @@ from notify.api.accept import Acceptor
 from notify.api.auth import Keys
 from notify.api.metrics import ApiMetrics
 from notify.config import Config
-from notify.domain.errors import Conflict, StorageUnavailable
+from notify.domain.errors import Conflict, StorageError
 from notify.domain.ports import Clock, Queue, Random, Storage
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.message_ids import MessageIds
@@ -42,7 +42,7 @@ class Context:
         """Make this process see a change at once; a failure does not undo what is stored."""
         try:
             await self.directory.refresh()
-        except StorageUnavailable as error:
+        except StorageError as error:
             _log.warning("a change is stored, but not seen yet: %s", error)
 
     def check_unsubscribed(self, kind: str, field_name: str, number: int) -> None:

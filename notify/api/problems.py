@@ -13,7 +13,8 @@ from notify.domain.errors import (
     InvalidInput,
     NotFound,
     QueueError,
-    StorageUnavailable,
+    StorageError,
+    StorageRefused,
     Unauthorized,
 )
 from notify_core.errors import BodyError
@@ -87,8 +88,8 @@ def _problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
             return _problem(422, str(error)), {}
         case Busy(retry_after_s=seconds):
             return _problem(503, str(error)), {"retry-after": str(seconds)}
-        case StorageUnavailable():
-            return _later("the database does not answer at the moment; try again")
+        case StorageError():
+            return _later(_of_storage(error))
         case QueueError():
             return _later("the queue does not answer at the moment; try again")
         case NotReady(reasons=reasons):
@@ -101,6 +102,13 @@ def _problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
         case _:
             _log.error("a request failed", exc_info=error)
             return _problem(500, "the request failed; the log of this process says why"), {}
+
+
+def _of_storage(error: StorageError) -> str:
+    if isinstance(error, StorageRefused):
+        _log.error("the database refuses a request's work: %s", error)
+        return "the database cannot be used as it is; its operator has to act"
+    return "the database does not answer at the moment; try again"
 
 
 def _later(detail: str) -> tuple[Problem, dict[str, str]]:

@@ -1,52 +1,91 @@
-"""`notify up`: the embedded product as a process."""
+"""`notify up`: everything on this host, in one process over SQLite or as a set over MySQL."""
 
 import asyncio
 import logging
 import signal
-import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 import uvloop
 
 import notify_core
+from notify.cli.supervise import Supervisor, check_supervised
 from notify.config import Config, load
 from notify.domain.errors import NotifyError
 from notify.embedded import DATA_FILE, Notify
-from notify.embedded.admin_token import FILE
+from notify.embedded.admin_token import FILE, read_or_make
+from notify.runtime.clock import SystemRandom
+from notify.runtime.command import config_option, given
 from notify.runtime.process import tune_gc
 from notify.storage import sqlite_url
+
+TOKEN_DIR = Path("notify-data")
 
 
 @click.command()
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where database and admin token are kept.  [default: as NOTIFY_STORAGE__URL says]",
+    help="Where admin token and SQLite file are kept.  [default: as NOTIFY_STORAGE__URL says]",
+)
+@click.option("--database", help="mysql://user:password@host/database.  [NOTIFY_STORAGE__URL]")
+@click.option("--queue", help="redis://host:6379/0.  [NOTIFY_QUEUE__URL; default: memory:]")
+@click.option(
+    "--workers",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Processes of each service, over MySQL.",
 )
 @click.option("--host", help="Address to listen on.  [NOTIFY_API__HOST; default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port, 0: any free one.  [NOTIFY_API__PORT; default: 8470]")
-@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file to read.")
-def up(data_dir: Path | None, host: str | None, port: int | None, file: Path | None) -> None:
-    """Serve the API and all services in one process, over SQLite.
+@config_option
+def up(
+    data_dir: Path | None,
+    database: str | None,
+    queue: str | None,
+    workers: int,
+    host: str | None,
+    port: int | None,
+    file: Path | None,
+) -> None:
+    """Serve the API and all services.
+
+    Over SQLite they are one process. Over MySQL (--database, with --queue) they are a process
+    each, or --workers of each, of Api, Maker, Sender and Marker, and a Rescuer; what dies is
+    started again; tables are created or upgraded first. More hosts may join: by `notify up`,
+    or service by service (`notify sender`).
 
     The first start writes an admin token to DATA_DIR/admin-token, unless
     NOTIFY_API__ADMIN_TOKEN is set. Deliveries to loopback and private networks need
     NOTIFY_SENDER__ALLOW_CIDRS, for example 127.0.0.0/8,10.0.0.0/8.
     """
-    flags: dict[str, Any] = {"api.host": host, "api.port": port}
-    if data_dir is not None:
-        flags["storage.url"] = sqlite_url(data_dir / DATA_FILE)
-    config = load(file, flags={name: value for name, value in flags.items() if value is not None})
-    logging.basicConfig(
-        level=config.runtime.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    sys.exit(uvloop.run(_serve(config)))
+    if database is None and data_dir is not None:
+        database = sqlite_url(data_dir / DATA_FILE)
+    flags = {"api.host": host, "api.port": port, "storage.url": database, "queue.url": queue}
+    config = load(file, flags=given(flags))
+    if config.storage.url.startswith("sqlite:"):
+        logging.basicConfig(
+            level=config.runtime.log_level.upper(),
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        uvloop.run(_serve(config))
+    else:
+        check_supervised(config, workers)
+        asyncio.run(Supervisor(_with_token(config, data_dir or TOKEN_DIR), file, workers).run())
 
 
-async def _serve(config: Config) -> int:
+def _with_token(config: Config, directory: Path) -> Config:
+    if config.api.admin_token:
+        return config
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    token = read_or_make(directory, SystemRandom())
+    click.echo(f"The admin token is in {directory / FILE}")
+    return replace(config, api=replace(config.api, admin_token=token))
+
+
+async def _serve(config: Config) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -69,4 +108,3 @@ async def _serve(config: Config) -> int:
         raise NotifyError(
             f"cannot serve at {config.api.host}:{config.api.port}: {error.strerror}"
         ) from None
-    return 0

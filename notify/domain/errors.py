@@ -8,8 +8,8 @@ NotifyError
 │   └── Unauthorized      401
 ├── Busy                  a bound is reached: 429/503 with Retry-After, try again later
 ├── StorageError          the database
-│   ├── StorageUnavailable   retryable: wait and try the same again
-│   └── StorageRefused       permanent: the schema, rights or the data file are wrong
+│   ├── StorageUnavailable   retryable: time or somebody at the server mends it: wait, try again
+│   └── StorageRefused       permanent: refuse to start; this process or its rights must change
 ├── QueueError            the queue
 │   ├── QueueUnavailable     retryable: wait and try the same again
 │   └── QueueLost            its contents are gone: rebuild from the database
@@ -58,11 +58,19 @@ class StorageError(NotifyError):
 
 
 class StorageUnavailable(StorageError):
-    """The database does not answer now; the same call may succeed later."""
+    """The database cannot be used now; the same call of the same process may succeed later.
+
+    It does not answer, is read-only or full, has no schema or an older one (somebody runs
+    `notify migrate`), or its server has a setting that Notify cannot work under.
+    """
 
 
 class StorageRefused(StorageError):
-    """The database answers, but cannot be used as it is."""
+    """The database will not take this from this process, however often it asks.
+
+    Wrong credentials or too few rights, a schema newer than this release, a data file that is
+    not ours, TLS that does not fit, a value larger than a statement may be.
+    """
 
 
 class QueueError(NotifyError):
@@ -70,7 +78,11 @@ class QueueError(NotifyError):
 
 
 class QueueUnavailable(QueueError):
-    """The queue does not answer now; the same call may succeed later."""
+    """The queue cannot be used now; the same call may succeed later.
+
+    Everything about a queue is of this kind, wrong credentials too: it is disposable, and
+    messages are accepted without it.
+    """
 
 
 class QueueLost(QueueError):

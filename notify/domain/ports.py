@@ -94,7 +94,10 @@ class Storage(Protocol):
     """The database: the only truth. Every write is idempotent unless it says otherwise."""
 
     async def open(self) -> None:
-        """Connect and check the schema (the embedded one is created or upgraded)."""
+        """Connect and check the schema (the embedded one is created or upgraded).
+
+        It may be called again after it raised: StorageUnavailable says that this can succeed.
+        """
 
     async def close(self) -> None:
         """Finish what runs and disconnect."""

@@ -89,9 +89,13 @@ class Rescuer:
         await self._rebuild_if_lost(alone=True)
 
     async def run(self, stopping: Stopping) -> None:
-        """Rescue and feed until stopping, then let another one take over at once."""
+        """Rescue and feed until stopping."""
         interval_ms = self._config.feed_interval_ms
         await run_every("rescuer", self.step, interval_ms, stopping, self._random)
+        await self.close()
+
+    async def close(self) -> None:
+        """Let another one take over at once."""
         try:
             await self._queue.release(LEASE, self._worker)
         except QueueError as error:

@@ -172,7 +172,7 @@ def run_process(host: Host, life: Callable[[Host], Awaitable[None]], supervised:
     """
     logging.basicConfig(
         level=host.config.runtime.log_level.upper(),
-        format=f"%(asctime)s %(levelname)s {host.name} %(name)s: %(message)s",
+        format=f"%(asctime)s %(levelname)s {host.name} %(process)d %(name)s: %(message)s",
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     uvloop.run(_live(host, life, supervised))

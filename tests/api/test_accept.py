@@ -2,7 +2,7 @@
 
 import asyncio
 
-from notify.domain.errors import QueueUnavailable, StorageUnavailable
+from notify.domain.errors import QueueUnavailable, StorageRefused, StorageUnavailable
 from notify.domain.ports import Inserted, Push, Stream, StreamKind
 from notify_core import chunk
 
@@ -64,25 +64,53 @@ def test_the_same_key_gives_the_same_id_and_no_second_message(api, run):
     run(scenario())
 
 
-def test_a_failing_database_is_503_and_the_next_request_works(api, run):
+def test_a_failing_database_is_503_and_the_next_request_works(api, run, caplog):
     async def scenario():
         async with api() as it:
             key = (await it.producer())["api_key"]
             it.storage.gate.clear()
             posts = [asyncio.create_task(it.post(key, ONE)) for _ in range(10)]
             await it.held(10)
-            it.storage.failures = [StorageUnavailable("gone")] * 10
+            it.storage.failures = [StorageUnavailable("gone")] * 20
             it.storage.gate.set()
             for answer in await asyncio.gather(*posts):
                 assert answer.status_code == 503
                 assert answer.headers["retry-after"] == "1"
                 assert "gone" not in answer.text
+            for _ in range(3):
+                assert (await it.post(key, ONE)).status_code == 503
             it.storage.failures = []
             assert await it.stored() == 0
             assert (await it.post(key, ONE)).status_code == 202
             assert await it.stored() == 1
 
     run(scenario())
+    told = [record.getMessage() for record in caplog.records if "stor" in record.getMessage()]
+    assert told == ["messages cannot be stored: gone", "the database stores messages again"]
+
+
+def test_what_the_database_refuses_hits_only_the_request_that_causes_it(api, run, caplog):
+    """A payload above max_allowed_packet, say: 503 for its producer, not for all who came then."""
+
+    async def scenario():
+        async with api() as it:
+            key = (await it.producer())["api_key"]
+            it.storage.gate.clear()
+            posts = [asyncio.create_task(it.post(key, ONE)) for _ in range(5)]
+            await it.held(5)
+            # The commit in flight, the group behind it, then the first of that group alone.
+            it.storage.failures = [StorageRefused("raise max_allowed_packet")] * 3
+            it.storage.gate.set()
+            answers = await asyncio.gather(*posts)
+            assert sorted(a.status_code for a in answers) == [202, 202, 202, 503, 503]
+            bad = next(answer for answer in answers if answer.status_code == 503)
+            assert bad.headers["retry-after"] == "1"
+            assert "max_allowed_packet" not in bad.text
+            assert await it.stored() == 3
+
+    run(scenario())
+    assert "raise max_allowed_packet" in caplog.text
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_an_unforeseen_error_hits_only_the_request_that_causes_it(api, run, caplog):

@@ -115,7 +115,7 @@ def test_a_later_release_adds_its_steps(empty: Mariadb, monkeypatch, run) -> Non
         later = [*steps, (len(steps) + 1, "add_extra", added)]
         patched.setattr(migrating, "migrations", lambda: later)
         storage = MysqlStorage(empty.options(OTHER))
-        with pytest.raises(StorageRefused, match=r"this release needs 2: run `notify migrate`"):
+        with pytest.raises(StorageUnavailable, match=r"this release needs 2: run `notify migrate`"):
             run(storage.open())
         assert migrate(empty.options(OTHER), now_ms) == ["002_add_extra"]
         # A step that was done, but for the word that it was.
@@ -132,9 +132,15 @@ def test_a_later_release_adds_its_steps(empty: Mariadb, monkeypatch, run) -> Non
         migrate(empty.options(OTHER), now_ms)
 
 
-def test_a_database_without_a_schema_is_refused(empty: Mariadb, run) -> None:
-    with pytest.raises(StorageRefused, match="no schema of Notify yet: run `notify migrate`"):
-        run(MysqlStorage(empty.options(OTHER)).open())
+def test_a_database_without_a_schema_is_waited_for(empty: Mariadb, run) -> None:
+    storage = MysqlStorage(empty.options(OTHER))
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable, match="no schema of Notify yet: run `notify mig"):
+            run(storage.open())
+    migrate(empty.options(OTHER), now_ms)
+    run(storage.open())
+    assert run(storage.note("x")) == 0
+    run(storage.close())
 
 
 def test_a_step_that_fails_is_not_done(empty: Mariadb, monkeypatch, run) -> None:
@@ -142,7 +148,7 @@ def test_a_step_that_fails_is_not_done(empty: Mariadb, monkeypatch, run) -> None
     monkeypatch.setattr(migrating, "migrations", lambda: broken)
     with pytest.raises(StorageRefused, match="mistake in Notify"):
         migrate(empty.options(OTHER), now_ms)
-    with pytest.raises(StorageRefused, match="run `notify migrate`"):
+    with pytest.raises(StorageUnavailable, match="run `notify migrate`"):
         run(MysqlStorage(empty.options(OTHER)).open())
 
 

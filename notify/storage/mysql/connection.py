@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pymysql
 
-from notify.domain.errors import StorageRefused
+from notify.domain.errors import StorageRefused, StorageUnavailable
 from notify.storage.mysql import queries
 from notify.storage.mysql.failures import (
     DUPLICATE,
@@ -53,13 +53,13 @@ class Session:
         ((mode, packet),) = self.rows("settings")
         modes = mode.decode() if isinstance(mode, bytes) else str(mode)
         if "NO_BACKSLASH_ESCAPES" in modes.upper():
-            raise StorageRefused(
+            raise StorageUnavailable(
                 f"{self._shown} has NO_BACKSLASH_ESCAPES in its sql_mode, under which texts would"
                 " be stored wrongly: take it out of sql_mode on the server"
             )
         self._packet = int(packet)
         if self._packet < PACKET_LEAST:
-            raise StorageRefused(
+            raise StorageUnavailable(
                 f"max_allowed_packet of {self._shown} is {self._packet} bytes: raise it on the"
                 f" server to at least {PACKET_LEAST}, better to 64M"
             )

@@ -1,5 +1,8 @@
 """MySQL's errors as storage errors: retryable or permanent, with what to do about it.
 
+Retryable is what time or an operator at the server mends while this process waits; permanent is
+what this process says of itself (user, password, TLS) or asks for (a statement too large).
+
 Codes: https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html,
 https://mariadb.com/kb/en/mariadb-error-code-reference/ and, from 2000, those of the client.
 """
@@ -52,6 +55,9 @@ _UNAVAILABLE: Final = {
     1317: _STOPPED,
     1969: _STOPPED,
     3024: _STOPPED,
+    **dict.fromkeys((1054, 1146), _NO_SCHEMA),
+    1049: "{db} does not exist: create the database, or correct its name in storage.url; then run"
+    " `notify migrate`",
     2001: _LOST,
     2002: "{db} cannot be reached: start the server, or correct the socket in storage.url",
     2003: "{db} cannot be reached: start the server, or correct the host in storage.url",
@@ -59,9 +65,7 @@ _UNAVAILABLE: Final = {
 }
 _REFUSED: Final = {
     **dict.fromkeys((1044, 1142, 1143, 1227, 1370), f"{_RIGHTS} and DELETE"),
-    **dict.fromkeys((1054, 1146), _NO_SCHEMA),
     **dict.fromkeys((1045, 1698, 1862, 4151, 2059, 2061), _LOGIN),
-    1049: "{db} does not exist: create the database, then run `notify migrate`",
     1130: "the server of {db} accepts no connections from this host: grant them to the user",
     1153: "a statement is larger than max_allowed_packet of {db}: raise it on the server",
     2020: "a statement is larger than max_allowed_packet of {db}: raise it on the server",

@@ -38,19 +38,22 @@ def migrations() -> list[tuple[int, str, str]]:
 
 
 def check_version(db: Session, shown: str) -> None:
-    """Raises StorageRefused unless the database has this release's schema."""
+    """Raises unless the database has this release's schema.
+
+    StorageUnavailable: it has none, or an older one; StorageRefused: it has a newer one.
+    """
     version, known = schema_version(db), len(migrations())
     if version == 0:
-        raise StorageRefused(f"{shown} has no schema of Notify yet: run `notify migrate`")
+        raise StorageUnavailable(f"{shown} has no schema of Notify yet: run `notify migrate`")
     if version < known:
-        raise StorageRefused(
+        raise StorageUnavailable(
             f"{shown} has schema version {version}, this release needs {known}: run"
             " `notify migrate`"
         )
     if version > known:
         raise StorageRefused(
-            f"{shown} has schema version {version}, this release knows {known}: start the newer"
-            " release of Notify that migrated it"
+            f"{shown} has schema version {version}, this release knows {known}: upgrade Notify"
+            " on this host to the newer release that migrated it"
         )
 
 
