@@ -135,14 +135,17 @@ class Sender:
         try:
             await self._claim_or_wait()
         except QueueLost:
-            # What was not begun is gone from the queue; the Rescuer queues it anew.
-            for held in self._held.values():
-                held.lost = True
-            for lane in self._lanes.values():
-                lane.take_all()
-            self._held.clear()
-            self._outcomes.queue_lost()
+            self._queue_lost()
             raise
+
+    def _queue_lost(self) -> None:
+        """Let go of what was not begun: it is gone from the queue, the Rescuer queues it anew."""
+        for held in self._held.values():
+            held.lost = True
+        for lane in self._lanes.values():
+            lane.take_all()
+        self._held.clear()
+        self._outcomes.queue_lost()
 
     async def _claim_or_wait(self) -> None:
         version = self._directory.version
@@ -239,6 +242,8 @@ class Sender:
             return
         try:
             await self._begin(await self._queue.claim([stream], self._worker, 1))
+        except QueueLost:
+            self._queue_lost()  # who is told of it is told once
         except NotifyError:
             # The main step meets the same trouble, and says so.
             await self._clock.sleep(TROUBLE_PAUSE_S)

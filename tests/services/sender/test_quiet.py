@@ -101,6 +101,25 @@ def test_a_queue_that_was_lost_and_rebuilt_unseen_repeats_only_what_was_under_wa
     simulate(work())
 
 
+def test_a_lost_queue_is_noticed_whichever_subscription_asks_first(simulate: Any) -> None:
+    """A worker is told once: what any of its lanes hears concerns them all."""
+
+    async def work() -> None:
+        r = Rig(**{"sender.concurrency_max": 1, "queue.chunk_rows_max": 100})
+        await r.open(2)
+        r.consumers.behaviour = lambda q: (0.1 if q.sub_id == 1 else 0.4, OK)
+        await r.queued(5)
+        async with Running(r):
+            await asyncio.sleep(0.45)  # the last of the first, the second of the other
+            r.queue.flush()
+            await r.queue.begin_epoch("2-2")
+            await asyncio.sleep(5)
+        assert len(r.consumers.got(1)) == 5
+        assert len(r.consumers.got(2)) == 2, "the rest is rebuilt from the database"
+
+    simulate(work())
+
+
 async def _delivered_with(r: Rig, rescuer: Any, n: int) -> bool:
     await rescuer.step()
     return await delivered(r, n)
