@@ -16,6 +16,8 @@ from notify.runtime.steps import run_every
 
 # Connections beside the requests that are answered: most of them idle between requests.
 CONNECTIONS_PER_REQUEST: Final = 4
+# Others may be serving on the same socket: what comes there is theirs until this one is able.
+CONNECT_S: Final = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,11 @@ def serving(app: App, config: Config) -> Serving:
 
 
 async def live(host: Host) -> None:
-    """The life of an Api process. It answers before it is connected: 503 and /readyz say so."""
+    """The life of an Api process.
+
+    It serves as soon as it is connected, or has tried for a while: then it answers 503, and
+    /readyz says what is missing.
+    """
     config = host.config
     lease_ms = config.runtime.worker_lease_ms
     message_ids = MessageIds(host.storage, host.clock, host.random, host.owner, lease_ms)
@@ -41,20 +47,14 @@ async def live(host: Host) -> None:
         config=config,
         registry=host.registry,
     )
-
-    async def keep_connected() -> None:
-        if await host.connect():
-            keeping = asyncio.create_task(host.keep_directory())
-            renewing = run_every(
-                "worker number", message_ids.renew, lease_ms // 3, host.stopping, host.random
-            )
-            await asyncio.gather(keeping, renewing)
-
+    connecting = asyncio.create_task(host.connect(message_ids.renew))
+    await asyncio.wait({connecting}, timeout=CONNECT_S)
     accepting = asyncio.create_task(app.acceptor.run())
     try:
         at = config.api
         async with host.serve(serving(app, config), at.host, at.port, " at") as server:
-            await host.until_stopped(keep_connected(), server, accepting)
+            work = _keep_up(host, connecting, message_ids, lease_ms // 3)
+            await host.until_stopped(work, server, accepting)
     finally:
         # Served no more: what was accepted last is stored and answered.
         app.acceptor.drain()
@@ -63,6 +63,16 @@ async def live(host: Host) -> None:
             await message_ids.close()
         except StorageError as error:
             log.warning("the worker number is not given back, its lease runs out: %s", error)
+
+
+async def _keep_up(
+    host: Host, connecting: asyncio.Task[bool], message_ids: MessageIds, renew_ms: int
+) -> None:
+    if await connecting:
+        renewing = run_every(
+            "worker number", message_ids.renew, renew_ms, host.stopping, host.random
+        )
+        await asyncio.gather(host.keep_directory(), renewing)
 
 
 command = server_command("api", "Serve the HTTP API: accept messages, configure, show.", live)

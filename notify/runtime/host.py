@@ -19,7 +19,7 @@ import uvloop
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from notify.config import Config
-from notify.domain.errors import ConfigError, NotifyError, QueueUnavailable, StorageUnavailable
+from notify.domain.errors import Busy, ConfigError, NotifyError, QueueError, StorageUnavailable
 from notify.queue import open_queue
 from notify.runtime.clock import SystemClock, SystemRandom
 from notify.runtime.directory import DirectoryCache
@@ -71,12 +71,12 @@ class Host:
             return [self._waiting_for]
         return await missing(self.storage, self.queue)
 
-    async def connect(self) -> bool:
+    async def connect(self, *more: Callable[[], Awaitable[None]]) -> bool:
         """Open database and queue, however long that takes; False when told to stop before.
 
-        Raises StorageRefused, or ConfigError.
+        more: what else has to succeed once. Raises StorageRefused, or ConfigError.
         """
-        for opening in (self.storage.open, self.queue.open, self.directory.refresh):
+        for opening in (self.storage.open, self.queue.open, self.directory.refresh, *more):
             if not await self._patiently(opening):
                 return False
         self._waiting_for = ""
@@ -154,7 +154,7 @@ class Host:
         while not self.stopping:
             try:
                 await opening()
-            except (StorageUnavailable, QueueUnavailable) as error:
+            except (StorageUnavailable, QueueError, Busy) as error:
                 if str(error) != self._waiting_for:
                     log.warning("%s: waiting: %s", self.name, error)
                 self._waiting_for = str(error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,6 +60,7 @@ class Fleet:
             **{**OPTIONS, "STORAGE__URL": database, "QUEUE__URL": queue, **options}
         )
         self._directory = directory
+        self._numbers = count()
         self._programs: list[Program] = []
         self.services: dict[str, Service] = {}
 
@@ -73,7 +75,7 @@ class Fleet:
 
     async def program(self, *arguments: str, **options: object) -> Program:
         """Any program of Notify, with more options of the environment."""
-        log = self._directory / f"{len(self._programs)}.log"
+        log = self._directory / f"{next(self._numbers)}.log"
         environ = {**self.environ, **{f"NOTIFY_{name}": str(v) for name, v in options.items()}}
         program = await Program.run(("-m", *arguments), environ, log)
         self._programs.append(program)

@@ -31,6 +31,11 @@ class HttpApi:
     ) -> None:
         await self._client.aclose()
 
+    async def reconnect(self) -> None:
+        """Forget connections: their other end was killed."""
+        await self._client.aclose()
+        self._client = httpx.AsyncClient(timeout=10, trust_env=False)
+
     async def call(self, method: str, path: str, body: Any = None, key: str = "") -> Any:
         """One call as the operator, or with a producer's key; the decoded answer."""
         answer = await self._client.request(
