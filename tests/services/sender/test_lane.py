@@ -111,6 +111,20 @@ def test_jobs_that_come_as_the_last_worker_ends_are_worked_on(simulate: Any) -> 
     simulate(work())
 
 
+def test_a_quiet_endpoint_keeps_one_of_the_workers_that_end_at_once(simulate: Any) -> None:
+    """Each of them would leave the rest to the other, and nobody claims for a lane with jobs."""
+
+    async def work() -> None:
+        r = Rig()
+        r.lane.add([job(n) for n in range(5)], 2)
+        await asyncio.sleep(0.5)
+        r.lane.keep_quiet(0)
+        await asyncio.sleep(10)
+        assert r.done == list(range(5))
+
+    simulate(work())
+
+
 def test_what_was_not_begun_can_be_taken_back(simulate: Any) -> None:
     async def work() -> None:
         r = Rig()
