@@ -82,6 +82,11 @@ class Mariadb:
             assert time.monotonic() < until, f"mariadbd does not answer: {said}"
             time.sleep(0.02)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             try:

@@ -96,6 +96,11 @@ class RedisServer:
                 pytest.fail(f"redis-server did not start ({ended}): {self.log}", pytrace=False)
             time.sleep(0.01)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         assert self._process is not None
         os.kill(self._process.pid, number)
