@@ -29,6 +29,7 @@ INGEST: Final = Stream(StreamKind.INGEST, 0)
 RESCUERS_LEASE: Final = "nt:{lease:rescuer}"
 REBUILT_S: Final = 60.0
 TAKEN_OVER_S: Final = 60.0
+PAUSE_MS: Final = 20_000
 # At the word, before the server sees it or before the client hears the answer. A transaction's
 # end as the protocol has it: a query of this one word.
 CUTS: Final = tuple(
@@ -78,7 +79,8 @@ async def _kill(kind: str, strike: Strike) -> None:
 async def _flush_all(strike: Strike) -> None:
     before = strike.system.rebuilt_ms()
     with strike.system.redis.client() as client:
-        client.flushall()
+        _stand_still(strike, client)
+        client.pipeline(transaction=False).client_unpause().flushall().execute()
     strike.over()
     await _rebuilt(strike, before)
 
@@ -89,12 +91,24 @@ async def _restart_redis(prepare: Callable[[System], None], strike: Strike) -> N
     server.keep_aside()
     await asyncio.sleep(strike.random.random())
     before = strike.system.rebuilt_ms()
+    with server.client() as client:
+        _stand_still(strike, client)
     server.kill()
     prepare(strike.system)
     await asyncio.sleep(strike.random.random())
     await asyncio.to_thread(server.start)
     strike.over()
     await _rebuilt(strike, before)
+
+
+def _stand_still(strike: Strike, client: redis.Redis) -> None:
+    """The queue holds still until it is lost, so that it is known exactly who had claimed what.
+
+    A Maker does not know yet that the queue of its chunk is gone when it pushes, nor a Sender
+    when it begins the deliveries of its own: they come again from the database.
+    """
+    client.client_pause(PAUSE_MS, all=False)
+    strike.claimed |= strike.system.contents(_pending(strike.system, [INGEST, *strike.system.queues]))
 
 
 async def _rebuilt(strike: Strike, before: int) -> None:
@@ -130,11 +144,10 @@ async def _cut_commits(strike: Strike) -> None:
 async def _freeze_sender(strike: Strike) -> None:
     """SIGSTOP until others have taken over what it held, then SIGCONT."""
     system = strike.system
-    streams = [Stream(StreamKind.SUBSCRIPTION, number) for number in system.book.subscriptions]
     service = strike.random.choice(system.services["sender"])
     service.freeze()
     await strike.hit()
-    await _taken_over(strike, streams)
+    await _taken_over(strike, system.queues)
     service.thaw()
     strike.over()
 

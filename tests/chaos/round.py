@@ -73,11 +73,11 @@ class Round:
             *(fault.inflict(strike) for fault, strike in zip(faults, strikes, strict=True))
         )
         over = max(strike.over_at for strike in strikes)
-        await system.load.send(1)
-        await burst
         try:
+            await system.load.send(1)
             await system.delivered(time.monotonic(), DELIVERED_S)
             row.recovery_s = time.monotonic() - over
+            await burst
             await system.settled(SETTLED_S)
             row.settled_s = time.monotonic() - over
         finally:

@@ -181,6 +181,11 @@ class System:
         )
         return {(message, subscription) for message, subscription in rows}
 
+    @property
+    def queues(self) -> list[Stream]:
+        """Those of the subscriptions."""
+        return [Stream(StreamKind.SUBSCRIPTION, number) for number in self.book.subscriptions]
+
     def contents(self, entries: Iterable[tuple[Stream, bytes]]) -> set[Key]:
         """The deliveries that come of entries of the queue's streams, of those that still exist."""
         found: set[Key] = set()
