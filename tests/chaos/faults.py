@@ -77,12 +77,12 @@ async def _kill(kind: str, strike: Strike) -> None:
 
 
 async def _flush_all(strike: Strike) -> None:
-    before = strike.system.rebuilt_ms()
     with strike.system.redis.client() as client:
         _stand_still(strike, client)
+        lost_ms = _now_ms()
         client.pipeline(transaction=False).client_unpause().flushall().execute()
     strike.over()
-    await _rebuilt(strike, before)
+    await _rebuilt(strike, lost_ms)
 
 
 async def _restart_redis(prepare: Callable[[System], None], strike: Strike) -> None:
@@ -90,15 +90,15 @@ async def _restart_redis(prepare: Callable[[System], None], strike: Strike) -> N
     server = strike.system.redis
     server.keep_aside()
     await asyncio.sleep(strike.random.random())
-    before = strike.system.rebuilt_ms()
     with server.client() as client:
         _stand_still(strike, client)
+    lost_ms = _now_ms()
     server.kill()
     prepare(strike.system)
     await asyncio.sleep(strike.random.random())
     await asyncio.to_thread(server.start)
     strike.over()
-    await _rebuilt(strike, before)
+    await _rebuilt(strike, lost_ms)
 
 
 def _stand_still(strike: Strike, client: redis.Redis) -> None:
@@ -108,15 +108,22 @@ def _stand_still(strike: Strike, client: redis.Redis) -> None:
     when it begins the deliveries of its own: they come again from the database.
     """
     client.client_pause(PAUSE_MS, all=False)
-    strike.claimed |= strike.system.contents(_pending(strike.system, [INGEST, *strike.system.queues]))
+    claimed = _pending(strike.system, [INGEST, *strike.system.queues])
+    strike.claimed |= strike.system.contents(claimed)
 
 
-async def _rebuilt(strike: Strike, before: int) -> None:
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def _rebuilt(strike: Strike, lost_ms: int) -> None:
+    """Until a Rescuer has rebuilt a queue that began after this moment."""
+
     def is_new() -> bool:
         try:
-            return strike.system.rebuilt_ms() != before
+            return strike.system.mariadb.answers() and strike.system.rebuilt_ms() > lost_ms
         except pymysql.OperationalError:
-            return False  # the database is away too
+            return False  # it is killed at this very moment
 
     await until(is_new, "the queue rebuilt", REBUILT_S)
     await strike.hit()
@@ -179,18 +186,20 @@ async def _two_makers(strike: Strike) -> None:
 async def _freeze_rescuer(strike: Strike) -> None:
     """The Rescuer at work is stopped until another has its lease, then goes on."""
 
-    def holder() -> bytes:
-        with strike.system.redis.client() as client:
-            return client.get(RESCUERS_LEASE) or b""
+    def leading() -> Service | None:
+        try:
+            with strike.system.redis.client() as client:
+                owner = client.get(RESCUERS_LEASE) or b""
+        except redis.RedisError:
+            return None  # Redis is away too
+        rescuers = strike.system.services["rescuer"]
+        return next((one for one in rescuers if f"-{one.pid}-".encode() in owner), None)
 
-    first = await until(holder, "a Rescuer at work")
-    service = next(
-        one for one in strike.system.services["rescuer"] if f"-{one.pid}-".encode() in first
-    )
-    service.freeze()
+    first = await until(leading, "a Rescuer at work", TAKEN_OVER_S)
+    first.freeze()
     await strike.hit()
-    await until(lambda: holder() not in (first, b""), "another Rescuer at work", TAKEN_OVER_S)
-    service.thaw()
+    await until(lambda: leading() not in (first, None), "another Rescuer at work", TAKEN_OVER_S)
+    first.thaw()
     strike.over()
 
 

@@ -66,14 +66,15 @@ class Round:
         sys.stdout.write(f"{datetime.now():%H:%M:%S.%f} {row.fault}, {row.load} load\n")
         accepted, arrived, again = system.load.accepted, len(book.first_taken), len(book.again)
         burst = asyncio.create_task(system.load.burst(BURST if bursting else 1))
-        await asyncio.sleep(0.1 + 0.9 * self._random.random())  # the moment is drawn as well
-        began, unmarked = await system.now(), system.unmarked()
         strikes = [Strike(system, random.Random(self._random.random())) for _ in faults]
-        await asyncio.gather(
-            *(fault.inflict(strike) for fault, strike in zip(faults, strikes, strict=True))
-        )
-        over = max(strike.over_at for strike in strikes)
+        began, unmarked = 0.0, set[Key]()
         try:
+            await asyncio.sleep(0.1 + 0.9 * self._random.random())  # the moment is drawn as well
+            began, unmarked = await system.now(), system.unmarked()
+            async with asyncio.TaskGroup() as group:
+                for fault, strike in zip(faults, strikes, strict=True):
+                    group.create_task(fault.inflict(strike))
+            over = max(strike.over_at for strike in strikes)
             await system.load.send(1)
             await system.delivered(time.monotonic(), DELIVERED_S)
             row.recovery_s = time.monotonic() - over
@@ -81,7 +82,8 @@ class Round:
             await system.settled(SETTLED_S)
             row.settled_s = time.monotonic() - over
         finally:
-            row.lost = len(book.owed(over))
+            burst.cancel()
+            row.lost = len(book.owed(max(strike.over_at for strike in strikes)))
             row.messages = system.load.accepted - accepted
             row.deliveries = len(book.first_taken) - arrived
             hit = max(strike.hit_at for strike in strikes)

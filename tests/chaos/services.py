@@ -74,5 +74,3 @@ class Service:
     def _signal(self, number: int) -> None:
         assert self._program
         self._program.signal(number)
-
-

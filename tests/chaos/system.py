@@ -204,7 +204,7 @@ class System:
         return {(one.id, number) for one in messages for number in self.book.matching[one.type]}
 
     def rebuilt_ms(self) -> int:
-        """Which epoch of the queue was rebuilt last."""
+        """The beginning of that epoch of the queue that was rebuilt last."""
         rows = self.mariadb.sql(
             "SELECT value FROM note WHERE name = 'rebuilt_epoch_ms'", database=DATABASE
         )
