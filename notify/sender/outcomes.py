@@ -19,14 +19,15 @@ log = logging.getLogger(__name__)
 class Held:
     """A claimed chunk and how many of its deliveries are still open.
 
-    lost: the queue was lost meanwhile. The Rescuer queues its deliveries anew, so nothing more
-    may follow from it but outcomes.
+    renewed_ms: when its lease began last. lost: the queue was lost meanwhile, or the lease ran
+    out. Others see to its deliveries, so nothing more may follow from it but outcomes.
     """
 
-    __slots__ = ("claim", "lost", "open")
+    __slots__ = ("claim", "lost", "open", "renewed_ms")
 
-    def __init__(self, claim: Claim, deliveries: int) -> None:
+    def __init__(self, claim: Claim, deliveries: int, renewed_ms: int) -> None:
         self.claim = claim
+        self.renewed_ms = renewed_ms
         self.open = deliveries
         self.lost = False
 

@@ -15,7 +15,7 @@ NO_CLAIM: Any = None  # a lane does not look at it
 
 def job(number: int) -> Job:
     message = MessageRecord(number, 1, "a", "", b"", "", 0, 0, b"{}")
-    return Held(NO_CLAIM, 1), DeliveryRecord(0, message)
+    return Held(NO_CLAIM, 1, 0), DeliveryRecord(0, message)
 
 
 class Rig:
