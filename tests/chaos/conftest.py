@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Iterable[pytest.
     """Each wait is bounded; the whole as well."""
     minutes = config.getoption("chaos_minutes")
     for item in items:
-        if "chaos" in item.keywords and not item.get_closest_marker("timeout"):
+        if item.get_closest_marker("chaos"):
             item.add_marker(pytest.mark.timeout(CI_S + 60 * minutes))
 
 
