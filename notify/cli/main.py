@@ -9,6 +9,7 @@ import notify
 import notify_core
 from notify.api import service as api
 from notify.cli.demo.command import demo
+from notify.cli.doctor import doctor
 from notify.cli.listen import listen
 from notify.cli.up import up
 from notify.config import load
@@ -54,6 +55,7 @@ def migrate(file: Path | None) -> None:
 
 root.add_command(up)
 root.add_command(demo)
+root.add_command(doctor)
 root.add_command(listen)
 for service in (api, maker, sender, marker, rescuer):
     root.add_command(service.command)

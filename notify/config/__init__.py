@@ -1,6 +1,6 @@
 """Configuration: default.toml < file < environment < flags, as one checked object."""
 
-from notify.config.load import load
+from notify.config.load import load, read
 from notify.config.sections import (
     ApiConfig,
     Config,
@@ -24,4 +24,5 @@ __all__ = [
     "SenderConfig",
     "StorageConfig",
     "load",
+    "read",
 ]

@@ -34,6 +34,18 @@ def load(
 
     environ None: the process's own. Raises ConfigError with every problem found.
     """
+    config, problems = read(file, environ, flags)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def read(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> tuple[Config, list[str]]:
+    """As `load`, and every problem found: what could not be read has its default."""
     problems: list[str] = []
     values: Values = tomllib.loads(
         resources.files("notify.config").joinpath("default.toml").read_text("utf-8")
@@ -46,12 +58,9 @@ def load(
             _put(values, name, text, variable, problems)
     for name, value in (flags or {}).items():
         _put(values, name, value, name, problems)
-    config = _built(values, problems)
-    if config is not None:
-        _check(config, problems)
-    if problems or config is None:
-        raise ConfigError(problems)
-    return config
+    config = _built(values)
+    _check(config, problems)
+    return config, problems
 
 
 def _from_file(file: Path | None, problems: list[str]) -> dict[str, Any]:
@@ -67,7 +76,9 @@ def _from_file(file: Path | None, problems: list[str]) -> dict[str, Any]:
         return {}
     flat: dict[str, Any] = {}
     for section, entries in tree.items():
-        if isinstance(entries, dict):
+        if entries == {} and section not in get_type_hints(Config):
+            problems.append(f"{file}: there is no section [{section}]; see `notify config`")
+        elif isinstance(entries, dict):
             flat.update({f"{section}.{key}": value for key, value in entries.items()})
         else:
             problems.append(f"{file}: {section} must be in a [section]")
@@ -95,15 +106,10 @@ def _from_text(text: str, hint: Any) -> Any:
     return text
 
 
-def _built(values: Values, problems: list[str]) -> Config | None:
-    sections = {}
-    for item in fields(Config):
-        kind = get_type_hints(Config)[item.name]
-        try:
-            sections[item.name] = msgspec.convert(values[item.name], kind)
-        except msgspec.ValidationError as error:
-            problems.append(f"[{item.name}]: {error}")
-    return Config(**sections) if len(sections) == len(fields(Config)) else None
+def _built(values: Values) -> Config:
+    """The values as sections; `_put` let only those in that fit."""
+    kinds = get_type_hints(Config)
+    return Config(**{name: msgspec.convert(values[name], kinds[name]) for name in kinds})
 
 
 def _check(config: Config, problems: list[str]) -> None:

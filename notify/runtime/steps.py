@@ -54,24 +54,30 @@ async def run_steps(
     """Repeat a step until stopping; errors are logged and backed off, never fatal.
 
     A step waits for its own work (cut short by stopping) and must be repeatable after it
-    failed anywhere. A bug is logged with its traceback: what it hits is tried again and again
-    and stays visible, and everything else goes on.
+    failed anywhere. A bug is logged with its traceback: what it hits is tried again and again,
+    and everything else goes on. An error that only comes again is not logged again, however
+    long an outage lasts.
     """
-    failures = 0
+    failures, said = 0, ""
     while not stopping:
         try:
             await step()
-            failures = 0
+            if said:
+                log.info("%s: goes on", name)
+            failures, said = 0, ""
         except QueueLost:
             # The Rescuer rebuilds it within its interval; nothing to do here but wait.
             await stopping.pause(BACKOFF_FIRST_S)
         except Exception as error:
             failures += 1
             delay_s = min(BACKOFF_FIRST_S * 2 ** min(failures - 1, 10), BACKOFF_MAX_S)
-            if isinstance(error, NotifyError):
-                log.warning("%s: %s; trying again in %.1f s", name, error, delay_s)
+            before, said = said, repr(error)
+            if said == before:
+                pass  # an operator was told, and nothing changed
+            elif isinstance(error, NotifyError):
+                log.warning("%s: %s; trying until it works", name, error)
             else:
-                log.exception("%s: a bug; trying again in %.1f s", name, delay_s)
+                log.exception("%s: a bug; trying until it works", name)
             await stopping.pause(delay_s * (0.5 + random.random()))
 
 

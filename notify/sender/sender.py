@@ -124,7 +124,12 @@ class Sender:
                     claiming.create_task(
                         run_every("sender leases", self._tend, tend_ms, stopping, self._random)
                     )
+                # Draining may take longer than a lease, which would give the rest to another.
+                renewing = group.create_task(
+                    run_every("sender leases", self._renew, tend_ms, never, self._random)
+                )
                 await self._drain()
+                renewing.cancel()
                 handing_on.cancel()
             await self._flush_last()
         finally:
@@ -324,15 +329,20 @@ class Sender:
         for claim in await self._outcomes.flush():
             self._held.pop((claim.stream, claim.entry), None)
 
-    async def _tend(self) -> None:
-        """Renew what is held; take over what a dead Sender left; forget idle lanes."""
-        now_ms = self._clock.now_ms()
+    async def _renew(self) -> None:
+        """Prolong the leases of what is held."""
         if self._held:
+            now_ms = self._clock.now_ms()
             held = list(self._held.values())
             in_time = [one for one in held if not self._is_late(one)]
             await self._queue.renew([one.claim for one in held], self._worker)
             for one in in_time:
                 one.renewed_ms = now_ms
+
+    async def _tend(self) -> None:
+        """Renew what is held; take over what a dead Sender left; forget idle lanes."""
+        await self._renew()
+        now_ms = self._clock.now_ms()
         lease_ms = self._queue_config.lease_ms
         taken = await self._queue.takeover(self._streams(), self._worker, lease_ms, 1)
         await self._begin(taken, now_ms)

@@ -1,18 +1,28 @@
 """Storage adapters. Each passes tests/conformance/storage; the URL's scheme chooses one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from notify.config.sections import StorageConfig
+from notify.config.sections import Config, StorageConfig
 from notify.domain.errors import ConfigError
-from notify.domain.ports import Storage
+from notify.domain.finding import Finding, error
+from notify.domain.ports import Clock, Storage
 from notify.storage.mysql import MysqlStorage
+from notify.storage.mysql import examine as mysql_examine
 from notify.storage.mysql import migrate as mysql_migrate
 from notify.storage.mysql import url as mysql_url
 from notify.storage.sqlite import SqliteStorage
+from notify.storage.sqlite import examine as sqlite_examine
 
-__all__ = ["migrate_storage", "open_storage", "sqlite_path", "sqlite_url"]
+__all__ = [
+    "examine_storage",
+    "is_shared",
+    "migrate_storage",
+    "open_storage",
+    "sqlite_path",
+    "sqlite_url",
+]
 
 _SQLITE_FORM = "write sqlite:///relative.db or sqlite:////absolute.db"
 
@@ -27,7 +37,7 @@ def open_storage(config: StorageConfig) -> Storage:
     scheme, separator, _ = config.url.partition(":")
     if scheme.lower() == "sqlite":
         return SqliteStorage(sqlite_path(config.url))
-    if scheme.lower() in mysql_url.SCHEMES:
+    if is_shared(config):
         return MysqlStorage(mysql_url.parse(config.url))
     known = "known are sqlite:///path and mysql://user:password@host/database"
     if not separator:
@@ -41,10 +51,29 @@ def migrate_storage(config: StorageConfig, now_ms: Callable[[], int]) -> list[st
     An SQLite file needs none: it is brought up when it is opened. Blocks. Raises ConfigError,
     StorageUnavailable or StorageRefused.
     """
-    if config.url.partition(":")[0].lower() in mysql_url.SCHEMES:
+    if is_shared(config):
         return mysql_migrate.migrate(mysql_url.parse(config.url), now_ms)
     open_storage(config)  # for the mistakes in the URL
     return []
+
+
+def examine_storage(config: Config, clock: Clock) -> Iterator[Finding]:
+    """What is right and wrong with the storage that config.storage.url names; blocks."""
+    try:
+        if is_shared(config.storage):
+            options = mysql_url.parse(config.storage.url)
+            yield from mysql_examine.examine(options, config.api.payload_bytes_max, clock)
+        else:
+            open_storage(config.storage)  # for the mistakes in the URL
+            yield from sqlite_examine.examine(sqlite_path(config.storage.url))
+    except ConfigError as failure:
+        for problem in failure.problems:
+            yield error("storage", problem)
+
+
+def is_shared(config: StorageConfig) -> bool:
+    """Whether any number of processes may use it, not one."""
+    return config.url.partition(":")[0].lower() in mysql_url.SCHEMES
 
 
 def sqlite_url(path: Path) -> str:

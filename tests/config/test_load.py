@@ -110,6 +110,12 @@ def test_a_retry_schedule_out_of_bounds_is_refused(flags: dict[str, Any]) -> Non
     assert told.startswith("sender.retry_schedule_ms: retry.")
 
 
+def test_a_section_that_does_not_exist_is_refused_though_it_is_empty(tmp_path: Path) -> None:
+    file = tmp_path / "notify.toml"
+    file.write_text("[api]\n[quue]\n")
+    assert problems(file=file) == [f"{file}: there is no section [quue]; see `notify config`"]
+
+
 def test_lists_are_written_with_commas_in_the_environment() -> None:
     config = load(
         environ={

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+import notify.queue.redis.client as redis_client
 from notify.domain.errors import QueueError
 from tests.servers.redis import RedisServer
 from tests.support.receiver import Receiver
@@ -66,6 +67,54 @@ def test_everything_is_delivered(run, notify, fault):
             again = sum(receiver.taken.values()) - 3 * MESSAGES
             print(f"{again} duplicates")
             assert again <= (0 if fault in ("none", "functions") else MESSAGES)
+
+    try:
+        run(scenario())
+    finally:
+        server.remove()
+
+
+# What an operator, a failover or a fuller machine does to a Redis in use, and its end.
+TROUBLES = {
+    "evicts": (
+        ["CONFIG SET maxmemory-policy allkeys-lru", "CONFIG SET maxmemory 64mb"],
+        ["CONFIG SET maxmemory-policy noeviction"],
+    ),
+    "memory": (["CONFIG SET maxmemory 1"], ["CONFIG SET maxmemory 0"]),
+    "readonly": (["REPLICAOF 127.0.0.1 1"], ["REPLICAOF NO ONE"]),
+    "password": (["CONFIG SET requirepass x", "CLIENT KILL TYPE normal"],
+                 ["AUTH x", "CONFIG SET requirepass ''"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_messages_are_accepted_while_redis_refuses_and_delivered_afterwards(
+    run, notify, monkeypatch, trouble
+):
+    monkeypatch.setattr(redis_client, "LOOK_S", 0)
+    server = RedisServer()
+    server.start()
+    begin, end = TROUBLES[trouble]
+
+    def do(commands):
+        with server.client() as client:
+            for command in commands:
+                client.execute_command(*(word.strip("'") for word in command.split()))
+
+    async def scenario():
+        flags = {"queue.url": server.url, "rescuer.unsplit_grace_ms": 300}
+        async with notify(flags) as (it, _), Receiver() as receiver:
+            shop = await it.add_producer("shop")
+            target = await it.add_consumer("crm", receiver.url, secret=receiver.secret)
+            await it.subscribe(shop.id, target.id)
+            await it.send(shop.id, numbered(0, 10))
+            await receiver.holding(10)
+            do(begin)
+            for n in range(10, 60, 10):
+                await it.send(shop.id, numbered(n, 10))
+            assert len(receiver.taken) < 60
+            do(end)
+            await receiver.holding(60, 30)
 
     try:
         run(scenario())

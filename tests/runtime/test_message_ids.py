@@ -151,6 +151,35 @@ def test_a_clock_that_steps_back_does_not_repeat_ids(simulate: Any) -> None:
     simulate(work())
 
 
+def test_a_clock_set_back_beyond_the_lease_is_waited_for(simulate: Any) -> None:
+    """Renewed by the wrong time, a lease is shorter than it was: nothing is made until then."""
+
+    async def work() -> None:
+        r = await rig()
+        maker, other = await r.opened("a"), await r.opened("b")
+        made = maker.make(100)
+        r.clock.ms -= 4 * LEASE_MS
+        await maker.renew()
+        with pytest.raises(Busy, match="clock may have stepped back"):
+            maker.make(1)
+        refused = 0
+        for _ in range(15):
+            await maker.renew()
+            try:
+                made += maker.make(100)
+            except Busy:
+                refused += 1
+            made += (await r.opened(f"o{r.clock.ms}")).make(10)
+            r.clock.ms += LEASE_MS // 3
+        assert 5 < refused < 15
+        await other.renew()
+        made += other.make(10)
+        assert len(set(made)) == len(made)
+        await r.storage.close()
+
+    simulate(work())
+
+
 def test_ids_are_refused_rather_than_borrowed_from_after_the_lease(simulate: Any) -> None:
     async def work() -> None:
         r = await rig()

@@ -76,10 +76,32 @@ def test_an_outage_is_a_warning_and_a_bug_has_its_traceback(
     simulate(work())
     outage, bug = caplog.records
     assert (outage.levelno, outage.exc_info) == (logging.WARNING, None)
-    assert outage.getMessage() == "test: away; trying again in 0.1 s"
+    assert outage.getMessage() == "test: away; trying until it works"
     assert bug.levelno == logging.ERROR
     assert bug.exc_info
     assert bug.exc_info[0] is ZeroDivisionError
+
+
+def test_the_same_error_is_told_once_and_its_end(
+    simulate: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        bug = ZeroDivisionError("oops")
+        await Script(*[OUTAGE] * 50, *[bug] * 50, OUTAGE, None, OUTAGE, None).run()
+
+    with caplog.at_level(logging.INFO):
+        simulate(work())
+    told = [
+        record.getMessage().removesuffix("; trying until it works") for record in caplog.records
+    ]
+    assert told == [
+        "test: away",
+        "test: a bug",
+        "test: away",
+        "test: goes on",
+        "test: away",
+        "test: goes on",
+    ]
 
 
 def test_a_lost_queue_is_waited_for_silently_and_without_growing_pauses(

@@ -6,6 +6,7 @@ scanned by notify_core.push, a whole pipeline in one write and, mostly, one read
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -18,6 +19,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
 from notify.domain.errors import QueueUnavailable
 from notify.queue.redis.errors import is_missing_function, is_missing_group, unavailable
+from notify.queue.redis.facts import eviction, facts
 from notify.queue.redis.urls import Source
 from notify_core import push
 from notify_core.errors import ReplyError
@@ -26,7 +28,9 @@ Command = Sequence[bytes | int]
 
 CONNECTIONS_MAX: Final = 32
 READ_BYTES: Final = 262_144
-SAFE_POLICY: Final = "noeviction"
+# How often a server is asked whether it still is what it was: settings change under connections.
+LOOK_S: Final = 60.0
+_NEVER_S: Final = float("-inf")
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +156,8 @@ class Links:
         self._idle: list[Link] = []
         self._room = asyncio.Semaphore(CONNECTIONS_MAX)
         self._prepared_run = b""
+        self._looked_s = _NEVER_S
+        self._warned = False
         self.closed = True
 
     def open(self) -> None:
@@ -191,7 +197,8 @@ class Links:
 
     async def _prepare(self, link: Link) -> None:
         try:
-            if not await link.connect(self._source.connect_timeout_s) and link.run:
+            new = await link.connect(self._source.connect_timeout_s)
+            if not new and link.run and time.monotonic() - self._looked_s < LOOK_S:
                 return
             (info,) = await link.ask([(b"INFO",)])
         except (RedisError, OSError) as error:
@@ -200,22 +207,23 @@ class Links:
         except BaseException:
             await link.drop()
             raise
-        facts = dict(line.split(b":", 1) for line in info.splitlines() if b":" in line)
-        run = facts.get(b"run_id", b"")
-        if not run:
+        found = facts(info)
+        if not found.run:
             await link.drop()
             raise QueueUnavailable("what queue.url names shows no run_id: it must be Redis itself")
-        if run != self._prepared_run:
+        if found.evicts and found.memory_max:
+            # Every link looks again until this is over: none of them trusts an earlier look.
+            self._looked_s = _NEVER_S
+            await link.drop()
+            raise QueueUnavailable(eviction(found))
+        if found.evicts and not self._warned:
+            log.warning("%s; it has no maxmemory yet, so nothing is lost so far", eviction(found))
+        self._warned = found.evicts
+        if found.run != self._prepared_run:
             await link.load_functions()
-            self._prepared_run = run
-            policy = facts.get(b"maxmemory_policy", b"").decode()
-            if policy not in ("", SAFE_POLICY):
-                log.warning(
-                    "Redis evicts (maxmemory-policy %s): what it throws away is delivered only"
-                    " after the Rescuer has missed it; set maxmemory-policy noeviction",
-                    policy,
-                )
-        link.run = run
+            self._prepared_run = found.run
+        link.run = found.run
+        self._looked_s = time.monotonic()
 
 
 def parsed(raw: bytearray, replies: int) -> list[Any]:

@@ -6,7 +6,7 @@ service. That contents are lost is no error of Redis: the missing epoch says so.
 """
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from notify.domain.errors import QueueUnavailable
@@ -17,7 +17,7 @@ FUNCTION_NOT_FOUND = "Function not found"
 # By the beginning of the error's text, as Redis writes it; the first that fits counts.
 _SENTENCES = {
     ("WRONGPASS", "NOAUTH", "ERR invalid password", "ERR AUTH", "ERR Client sent AUTH"):
-        "Redis refuses the user or the password of queue.url",
+        "Redis refuses the user or the password of queue.url: correct them, or create the user",
     ("NOPERM",):
         "the Redis user of queue.url lacks a permission: it needs ~nt:* +@read +@write"
         " +@connection +@scripting +info",
@@ -32,17 +32,18 @@ _SENTENCES = {
     ("MISCONF",):
         "Redis refuses writes because it cannot save its data; its log says why",
     ("NOREPLICAS",):
-        "Redis refuses writes because it has too few replicas",
+        "Redis refuses writes because it has too few replicas: start them, or lower its"
+        " min-replicas-to-write",
     ("BUSY ",):
-        "Redis is busy with a slow script of somebody else",
+        "Redis is busy with a slow script of somebody else: run SCRIPT KILL there, or wait",
     ("MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN", "TRYAGAIN"):
         "queue.url names a node of a Redis Cluster; it must name one server, or Sentinels",
     ("ERR unknown command", "ERR unknown subcommand"):
-        "Redis is too old, 7.0 or later is needed",
+        "Redis is too old: upgrade it to 7.0 or later",
     ("ERR max number of clients",):
         "Redis takes no more clients; raise its maxclients",
     ("ERR DB index", "ERR invalid DB"):
-        "queue.url has a database number that this Redis does not have",
+        "queue.url has a database number that this Redis does not have: write a lower one",
 }  # fmt: skip
 
 
@@ -53,11 +54,19 @@ def unavailable(error: BaseException) -> QueueUnavailable:
         if text.startswith(beginnings):
             return QueueUnavailable(f"{sentence} ({text})")
     if isinstance(error, TimeoutError | RedisTimeoutError):
-        return QueueUnavailable(f"Redis does not answer in time ({text or 'no answer'})")
-    if isinstance(error, ReplyError):
-        return QueueUnavailable(f"what queue.url names does not speak as Redis does ({text})")
+        return QueueUnavailable(
+            "Redis does not answer in time: look at its load and at the network"
+            f" ({text or 'no answer'})"
+        )
+    if isinstance(error, ReplyError | InvalidResponse):
+        return QueueUnavailable(
+            f"what queue.url names does not speak as Redis does: correct its host and port ({text})"
+        )
     if isinstance(error, RedisConnectionError | OSError):
-        return QueueUnavailable(f"Redis cannot be reached ({text or type(error).__name__})")
+        return QueueUnavailable(
+            "Redis cannot be reached: start the server, or correct queue.url"
+            f" ({text or type(error).__name__})"
+        )
     return QueueUnavailable(f"Redis reports an error ({text})")
 
 

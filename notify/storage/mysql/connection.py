@@ -31,10 +31,13 @@ class Session:
 
     lane: which of the counters' lanes it writes. retried: the work is done for the second
     time, and the first may have been committed. usable: False once the connection is lost.
-    record: sees every statement, for tests.
+    record: sees every statement, for tests. settled: the server's settings must be such that it
+    can be worked with; otherwise it can only be looked at.
     """
 
-    def __init__(self, options: Options, lane: int, record: Record | None = None) -> None:
+    def __init__(
+        self, options: Options, lane: int, record: Record | None = None, settled: bool = True
+    ) -> None:
         self.lane = lane
         self.retried = False
         self.usable = True
@@ -43,26 +46,19 @@ class Session:
         self._in_transaction = False
         self._packet = PACKET_LEAST  # until the server told
         self._db = pymysql.connect(charset="utf8mb4", autocommit=True, **options.connect)
-        try:
-            self._settle()
-        except BaseException:
-            self.close()
-            raise
+        if settled:
+            try:
+                self._settle()
+            except BaseException:
+                self.close()
+                raise
 
     def _settle(self) -> None:
         ((mode, packet),) = self.rows("settings")
         modes = mode.decode() if isinstance(mode, bytes) else str(mode)
-        if "NO_BACKSLASH_ESCAPES" in modes.upper():
-            raise StorageUnavailable(
-                f"{self._shown} has NO_BACKSLASH_ESCAPES in its sql_mode, under which texts would"
-                " be stored wrongly: take it out of sql_mode on the server"
-            )
         self._packet = int(packet)
-        if self._packet < PACKET_LEAST:
-            raise StorageUnavailable(
-                f"max_allowed_packet of {self._shown} is {self._packet} bytes: raise it on the"
-                f" server to at least {PACKET_LEAST}, better to 64M"
-            )
+        if found := objections(self._shown, modes, self._packet):
+            raise StorageUnavailable(found[0])
         self.statement_bytes_max = min(queries.STATEMENT_BYTES, self._packet - _PACKET_ROOM)
 
     def close(self) -> None:
@@ -145,10 +141,28 @@ class Session:
             self._db.close()
 
 
-def connect(options: Options, lane: int, record: Record | None = None) -> Session:
+def objections(shown: str, modes: str, packet_bytes: int) -> list[str]:
+    """Why a server with these settings cannot be worked with, and what to do there."""
+    found = []
+    if "NO_BACKSLASH_ESCAPES" in modes.upper():
+        found.append(
+            f"{shown} has NO_BACKSLASH_ESCAPES in its sql_mode, under which texts would be stored"
+            " wrongly: take it out of sql_mode on the server"
+        )
+    if packet_bytes < PACKET_LEAST:
+        found.append(
+            f"max_allowed_packet of {shown} is {packet_bytes} bytes: raise it on the server to at"
+            f" least {PACKET_LEAST}, better to 64M"
+        )
+    return found
+
+
+def connect(
+    options: Options, lane: int, record: Record | None = None, *, settled: bool = True
+) -> Session:
     """A new connection. Raises StorageUnavailable or StorageRefused."""
     try:
-        return Session(options, lane, record)
+        return Session(options, lane, record, settled)
     except pymysql.MySQLError as error:
         raise as_storage_error(error, options.shown) from error
     except (OSError, ValueError, RuntimeError) as error:

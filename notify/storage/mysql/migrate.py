@@ -8,7 +8,7 @@ it over and begins the step again, in which what is there already counts as done
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Final
 
@@ -57,16 +57,20 @@ def check_version(db: Session, shown: str) -> None:
         )
 
 
-def schema_version(db: Session) -> int:
-    """The last step of all that are done, 0 for none."""
+def steps_taken(db: Session) -> Sequence[Sequence[int]]:
+    """The steps (number, started_ms, done_ms) in their order; done_ms 0: under way or cut off."""
     try:
-        steps = db.rows("migrations")
+        return db.rows("migrations")
     except pymysql.MySQLError as error:
         if code_of(error) == _NO_TABLE:
-            return 0
+            return ()
         raise
+
+
+def schema_version(db: Session) -> int:
+    """The last step of all that are done, 0 for none."""
     version = 0
-    for number, _, done_ms in steps:
+    for number, _, done_ms in steps_taken(db):
         if not done_ms or number != version + 1:
             break
         version = number

@@ -11,6 +11,33 @@
 -- What the connection must agree with, asked once when it is made.
 SELECT @@sql_mode, @@max_allowed_packet;
 
+-- name: server
+-- For `notify doctor`, which looks at one server: what it is and how it is set.
+SHOW GLOBAL VARIABLES WHERE Variable_name IN
+('version', 'read_only', 'super_read_only', 'innodb_read_only', 'sql_mode', 'max_allowed_packet',
+ 'innodb_flush_log_at_trx_commit', 'log_bin', 'sync_binlog', 'character_set_server',
+ 'max_connections');
+
+-- name: server_clock
+-- For `notify doctor`: the server's time in microseconds, whatever its time zone.
+SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6));
+
+-- name: explain_select
+-- For `notify doctor`: explaining needs the right to do it, and does nothing.
+EXPLAIN SELECT value FROM note WHERE name = '';
+
+-- name: explain_insert
+-- As explain_select.
+EXPLAIN INSERT INTO note (name, value) VALUES ('', 0);
+
+-- name: explain_update
+-- As explain_select.
+EXPLAIN UPDATE note SET value = 0 WHERE name = '';
+
+-- name: explain_delete
+-- As explain_select.
+EXPLAIN DELETE FROM note WHERE name = '';
+
 -- name: begin
 -- No consistent snapshot is taken yet: locks that come first are seen by the reads that follow.
 START TRANSACTION;

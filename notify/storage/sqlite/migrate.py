@@ -26,15 +26,21 @@ def migrate(db: sqlite3.Connection, path: str) -> None:
     """
     steps = migrations()
     version = schema_version(db, path)
-    if version > len(steps):
-        raise StorageRefused(
-            f"{path} has schema version {version}, this release knows {len(steps)}: start the"
-            " newer release of Notify that wrote it, or restore a backup"
-        )
+    check_known(version, path)
     for number, name, text in steps[version:]:
         for statement in statements(text):
             db.execute(statement)
         db.execute("INSERT INTO schema_version (version, name) VALUES (?, ?)", (number, name))
+
+
+def check_known(version: int, path: str) -> None:
+    """Raises StorageRefused where a newer release wrote the file."""
+    known = len(migrations())
+    if version > known:
+        raise StorageRefused(
+            f"{path} has schema version {version}, this release knows {known}: start the newer"
+            " release of Notify that wrote it, or restore a backup"
+        )
 
 
 def schema_version(db: sqlite3.Connection, path: str) -> int:

@@ -255,6 +255,23 @@ def test_chunks_of_a_slow_consumer_are_kept_as_long_as_they_take(simulate: Any) 
     simulate(work())
 
 
+def test_leases_are_kept_while_draining_takes_longer_than_one(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig()
+        await r.open(0)
+        await r.subscribe(timeout_ms=20_000)
+        made = await r.queued(3)
+        r.consumers.behaviour = lambda _: (3 * r.config.queue.lease_ms / 1000, OK)
+        async with Running(r, r.sender("draining", drain_ms=20_000)) as draining:
+            await until(lambda: _true(r.consumers.hanging == 3))
+            async with Running(r, r.sender("other")):
+                draining.stopping.set()
+                await until(lambda: _empty(r, 1))
+        assert sorted(r.consumers.got()) == made, "taken over from a Sender that lived"
+
+    simulate(work())
+
+
 def test_two_senders_on_one_queue_deliver_everything_once(simulate: Any) -> None:
     async def work() -> None:
         r = Rig(**{"queue.depth_max": 200})
