@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.round import Row
 
-CI_S = 900
+CI_S = 1500
 ROWS = pytest.StashKey[list[Row]]()
 SEED = pytest.StashKey[int]()
 HEAD = ("fault", "load", "messages", "deliveries", "lost", "doubled", "in flight", "recovery s",

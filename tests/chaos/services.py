@@ -7,6 +7,10 @@ from typing import Final
 
 from tests.support.process import Program
 
+# All of them start at once, on whatever machine this is.
+START_S: Final = 120.0
+END_S: Final = 60.0
+
 
 class Service:
     """`python -m notify.KIND`, again and again: each start is a new process."""
@@ -29,7 +33,7 @@ class Service:
         """Return when it says that it is up."""
         arguments = ("-m", f"notify.{self.kind}")
         self._program = await Program.run(arguments, self._environ, self.log)
-        line = await self._program.line()
+        line = await self._program.line(START_S)
         assert line.startswith(f"notify {self.kind} is up"), f"{line!r} {self.last_words}"
         self.url = line.split()[-1]
 
@@ -69,7 +73,7 @@ class Service:
     async def _end(self, number: int) -> int:
         self._signal(number)
         assert self._program
-        return await self._program.wait(timeout_s=60)
+        return await self._program.wait(END_S)
 
     def _signal(self, number: int) -> None:
         assert self._program

@@ -34,7 +34,8 @@ DATABASE: Final = "nt_chaos"
 TOKEN: Final = "chaos-admin-token-0123456789"
 # Two of what has to take over from each other.
 PROCESSES: Final = {"api": 1, "maker": 2, "sender": 2, "marker": 1, "rescuer": 2}
-LEASE_MS: Final = 3000
+# Short, for it has to run out; long enough for a process that others keep from its work.
+LEASE_MS: Final = 4000
 SETTINGS: Final = {
     "API__PORT": 0,
     "API__ADMIN_TOKEN": TOKEN,
@@ -48,6 +49,7 @@ SETTINGS: Final = {
 }
 RETRY: Final = {"initial_ms": 100, "factor": 1.5, "max_ms": 1000, "attempts": 100}
 PER_S: Final = 200
+READY_S: Final = 120.0
 OPEN: Final = f"{DeliveryStatus.PENDING:d}, {DeliveryStatus.QUEUED:d}"
 
 
@@ -59,8 +61,8 @@ class System:
         self._seed = seed
         self._stack = AsyncExitStack()
         self.mariadb = Mariadb()
-        # Saved as often as production does that wants it: not at all, or late.
-        self.redis = RedisServer("--appendonly", "yes", "--appendfsync", "everysec")
+        # Written, so that a killed server has it; a slow disk must not hold the server up.
+        self.redis = RedisServer("--appendonly", "yes", "--appendfsync", "no")
         self.consumers = Consumers(seed)
 
     async def __aenter__(self) -> Self:
@@ -114,7 +116,7 @@ class System:
                 async def ready(url: str = service.url) -> bool:
                     return (await client.get(url + "/readyz")).status_code == 200
 
-                await until(ready, f"the {service.kind} ready", 60.0)
+                await until(ready, f"the {service.kind} ready", READY_S)
 
     async def _configure(self) -> None:
         url = self.services["api"][0].url
