@@ -117,11 +117,11 @@ def _now_ms() -> int:
 
 
 async def _rebuilt(strike: Strike, lost_ms: int) -> None:
-    """Until a Rescuer has rebuilt a queue that began after this moment."""
+    """Until a Rescuer has rebuilt a queue that began since then."""
 
     def is_new() -> bool:
         try:
-            return strike.system.mariadb.answers() and strike.system.rebuilt_ms() > lost_ms
+            return strike.system.mariadb.answers() and strike.system.rebuilt_ms() >= lost_ms
         except pymysql.OperationalError:
             return False  # it is killed at this very moment
 

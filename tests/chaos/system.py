@@ -61,8 +61,11 @@ class System:
         self._seed = seed
         self._stack = AsyncExitStack()
         self.mariadb = Mariadb()
-        # Written, so that a killed server has it; a slow disk must not hold the server up.
-        self.redis = RedisServer("--appendonly", "yes", "--appendfsync", "no")
+        # Written, so that a killed server has it; a slow disk must not hold the server up, and
+        # the files stay the same ones, so that they can be copied at any moment.
+        self.redis = RedisServer(
+            "--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"
+        )
         self.consumers = Consumers(seed)
 
     async def __aenter__(self) -> Self:
