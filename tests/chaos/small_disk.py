@@ -26,14 +26,15 @@ MS_REC_PRIVATE = 0x4000 | 0x40000
 def mount_over(directory: Path) -> None:
     """A small file system in a mount namespace of this process. Raises PermissionError."""
     libc = ctypes.CDLL(None, use_errno=True)
-    path = str(directory).encode()
-    for failed in (
-        libc.unshare(CLONE_NEWNS)
-        or libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None)
-        or libc.mount(b"none", path, b"tmpfs", 0, b"size=%d" % DISK_BYTES),
-    ):
-        if failed:
-            raise OSError(ctypes.get_errno(), "no small disk here")
+
+    def succeed(code: int) -> None:
+        if code:
+            raise OSError(ctypes.get_errno(), f"no small disk over {directory}")
+
+    succeed(libc.unshare(CLONE_NEWNS))
+    succeed(libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None))
+    size = b"size=%d" % DISK_BYTES
+    succeed(libc.mount(b"none", bytes(directory), b"tmpfs", 0, size))
     with (directory / BALLAST).open("wb") as ballast:
         os.posix_fallocate(ballast.fileno(), 0, DISK_BYTES - FREE_BYTES)
 
