@@ -10,6 +10,7 @@ import notify_core
 from notify.api import service as api
 from notify.cli.demo.command import demo
 from notify.cli.doctor import doctor
+from notify.cli.fsck import fsck
 from notify.cli.listen import listen
 from notify.cli.up import up
 from notify.config import load
@@ -57,6 +58,7 @@ root.add_command(up)
 root.add_command(demo)
 root.add_command(doctor)
 root.add_command(listen)
+root.add_command(fsck)
 for service in (api, maker, sender, marker, rescuer):
     root.add_command(service.command)
 

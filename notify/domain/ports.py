@@ -5,7 +5,7 @@ All times are unix milliseconds. Storage methods raise StorageUnavailable (retry
 StorageRefused (give up); queue methods raise QueueUnavailable (retry) or QueueLost (rebuild).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -88,6 +88,55 @@ class DeliveryFilter(NamedTuple):
     status: DeliveryStatus | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+
+
+class Difference(NamedTuple):
+    """By how much an account is wrong: what was counted less what is kept, column by column.
+
+    places: where an adapter keeps queued deliveries by place too: (place, counted less kept) of
+    each that is wrong.
+    """
+
+    matched: int
+    delivered: int
+    dropped: int
+    queued: int
+    pending: int
+    places: tuple[tuple[int, int], ...] = ()
+
+
+class QueuedSpan(NamedTuple):
+    """Messages above after_id, up to last_id, some of which a subscription has queued."""
+
+    subscription_id: int
+    after_id: int
+    last_id: int
+
+
+class QueuedRow(NamedTuple):
+    """A queued delivery of one subscription, as it was when it was read."""
+
+    message_id: int
+    attempts: int
+    updated_ms: int
+
+
+class Audit(NamedTuple):
+    """What counting every delivery found.
+
+    counted: the accounts. differences: of the accounts that are kept wrong, by subscription.
+    unlisted: pending or dropped deliveries (message id, subscription id) that are missing in the
+    lists by which these are found, so many as the adapter's bound allows. spans: where the queued
+    ones are. page_ends: rising message ids, the last of each page that was read. corrections: how
+    often accounts were corrected before, see `correct_ledger`.
+    """
+
+    counted: list[LedgerRow]
+    differences: dict[int, Difference]
+    unlisted: list[tuple[int, int]]
+    spans: list[QueuedSpan]
+    page_ends: list[int]
+    corrections: int
 
 
 class Storage(Protocol):
@@ -208,6 +257,33 @@ class Storage(Protocol):
 
     async def counted_ledger(self) -> list[LedgerRow]:
         """The same, by counting every row: slow, the proof of `ledger`."""
+
+    async def audit(self, progress: Callable[[int, int], None]) -> Audit:
+        """Count every delivery and compare: slow, but no statement reads more than a page.
+
+        Rows and accounts are of one moment where the database can read so over many statements;
+        where it cannot (sharded), what is written meanwhile may look like a difference.
+        progress: told after each page how many deliveries were counted, and of how many; it may
+        run on another thread, and what it raises ends the audit.
+        """
+
+    async def correct_ledger(self, corrections: int, differences: Mapping[int, Difference]) -> bool:
+        """Add differences to the accounts. Right whatever was written since the audit.
+
+        False, and nothing is changed, where accounts were corrected since the audit that counted
+        so many corrections: so that nothing is ever added twice.
+        """
+
+    async def relist(self, keys: Collection[tuple[int, int]]) -> None:
+        """Put deliveries (message id, subscription id) into the lists that they belong in now."""
+
+    async def queued(self, span: QueuedSpan, before_ms: int, limit: int) -> list[QueuedRow]:
+        """Queued deliveries in a span that were last touched before before_ms, rising."""
+
+    async def forget_rows(
+        self, subscription_id: int, rows: Sequence[QueuedRow], now_ms: int
+    ) -> int:
+        """As forget_queued, these rows alone and only while they are as they were read."""
 
     # What the Rescuer and the feeder need.
 
@@ -334,6 +410,20 @@ class Gauge(NamedTuple):
     spilling: bool
 
 
+class Content(NamedTuple):
+    """A chunk in a stream, seen without claiming it. entry: opaque, names it until it moves.
+
+    due_ms: 0 unless it is delayed. claimed: somebody holds it.
+    """
+
+    entry: str
+    chunk: bytes
+    items: int
+    due_ms: int
+    since_ms: int
+    claimed: bool
+
+
 class Queue(Protocol):
     """The queue: fast and disposable. All its contents can be rebuilt from the database.
 
@@ -402,6 +492,21 @@ class Queue(Protocol):
         """Say whether further items of these streams stay in the database for now.
 
         Only a flag for `gauges`: push does not look at it. It outlives an empty stream.
+        """
+
+    async def contents(self, stream: Stream, after: str, limit: int) -> tuple[list[Content], str]:
+        """A page of about `limit` chunks, and the `after` of the next page, "" behind the last.
+
+        after: "" to begin with. Delayed chunks come first, then the stream from its oldest on,
+        so that what is promoted between two pages is seen, perhaps twice. What was there from
+        the first page to the last is in one of them.
+        """
+
+    async def replace(self, stream: Stream, content: Content, chunk: bytes, items: int) -> bool:
+        """Put a chunk, of the same age and due time, in the place of one; b"": remove it.
+
+        False, and nothing is changed, where it is claimed, or moved or went since it was seen.
+        One that is not delayed may lose its place in the stream to those behind it.
         """
 
     async def lease(self, name: str, owner: str, ttl_ms: int) -> bool:

@@ -4,18 +4,18 @@ Killed between the status and the push: the deliveries are queued in the databas
 the queue, which the Rescuer finds out.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Final
 
 from notify.config import QueueConfig, RescuerConfig
 from notify.domain.model import DeliveryStatus, LedgerRow, Reason, SubscriptionStatus
 from notify.domain.ports import Clock, Gauge, Push, Queue, Storage, Stream, StreamKind
 from notify.runtime.directory import DirectoryCache
+from notify.runtime.rescue import parts
 from notify_core import chunk
 from notify_core.records import DeliveryRecord
 
 DROP_ROWS_MAX: Final = 1000
-T = TypeVar("T")
 
 
 class Feeder:
@@ -102,22 +102,6 @@ class Feeder:
         return await self._storage.drop_pending(
             stream.number, reason, self._clock.now_ms(), DROP_ROWS_MAX
         )
-
-
-def parts(
-    records: Sequence[T], size_of: Callable[[T], int], rows_max: int, bytes_max: int
-) -> list[list[T]]:
-    """Records in parts of at most rows_max and, from the second record on, bytes_max."""
-    made: list[list[T]] = []
-    size = 0
-    for record in records:
-        length = size_of(record)
-        if not made or len(made[-1]) >= rows_max or size + length > bytes_max:
-            made.append([])
-            size = 0
-        made[-1].append(record)
-        size += length
-    return made
 
 
 def _size(delivery: DeliveryRecord) -> int:

@@ -50,6 +50,8 @@ def filled(server: Mariadb) -> Mariadb:
         ("records", (100,)),
         ("logged_attempts", ()),
         ("key_holders", ()),
+        ("known_timers", (3, IDS[5])),
+        ("known_drops", (3, 3)),
     ],
 )
 def test_sets_are_read_by_their_keys(
@@ -91,6 +93,11 @@ def test_windows_are_read_in_the_order_of_an_index(
 ) -> None:
     # The server estimates; a wrong plan would read all five subscriptions, or begin at the top.
     read_well(filled, queries.statement(name, *before, top, *after), 2 * MESSAGES)
+
+
+def test_pages_of_everything_go_on_at_their_key(filled: Mariadb) -> None:
+    key = IDS[MESSAGES // 2]
+    read_well(filled, queries.statement("delivery_page", key, key, 3, 900), MESSAGES * SUBS)
 
 
 @pytest.mark.parametrize("name", ["list_all", "list_drops"])

@@ -118,7 +118,6 @@ def test_every_statement_is_valid_and_used(migrated: sqlite3.Connection) -> None
 
 
 MAY_SCAN = {
-    "counted_ledger": "counts every row: slow by its contract",
     "all_producers": "few rows, all wanted",
     "all_consumers": "few rows, all wanted",
     "all_subscriptions": "few rows, all wanted",

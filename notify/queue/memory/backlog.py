@@ -1,11 +1,15 @@
-"""One stream's chunks: waiting, delayed and claimed. No operation looks at all of them."""
+"""One stream's chunks: waiting, delayed and claimed.
+
+No operation of the daily work looks at all of them; `contents` and `replace` do.
+"""
 
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from itertools import islice
 
-from notify.domain.ports import Push
+from notify.domain.ports import Content, Push
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +76,36 @@ class Backlog:
             self._hold([entry], now_ms)
             yield entry
 
+    def contents(self, after: int, limit: int) -> list[Content]:
+        """The chunks with numbers above `after`, rising."""
+        due = {entry.number: due_ms for due_ms, _, entry in self._delayed}
+        later = (entry for number, entry in self._entries.items() if number > after)
+        return [
+            Content(
+                str(entry.number),
+                entry.chunk,
+                entry.items,
+                due.get(entry.number, 0),
+                entry.since_ms,
+                entry.number in self._claimed,
+            )
+            for entry in islice(later, limit)
+        ]
+
+    def replace(self, number: int, chunk: bytes, items: int) -> bool:
+        """Change a chunk that nobody has claimed, or remove it (b""); whether there is one."""
+        entry = self._entries.get(number)
+        if entry is None or number in self._claimed:
+            return False
+        self.depth += items - entry.items
+        entry.chunk, entry.items = chunk, items
+        if not chunk:
+            self._waiting = deque(one for one in self._waiting if one is not entry)
+            self._delayed = [one for one in self._delayed if one[2] is not entry]
+            heapify(self._delayed)
+            self._remove(number)
+        return True
+
     def takeover(self, idle_ms: int, chunks_max: int, now_ms: int) -> list[Entry]:
         """Take claimed chunks not renewed for idle_ms; their claims so far are dead."""
         idle: list[Entry] = []
@@ -94,10 +128,13 @@ class Backlog:
         entry = self._held(number, holding)
         if entry is not None:
             del self._claimed[number]
-            del self._entries[number]
             self.depth -= entry.items
-            while self._ages and self._ages[0][1] not in self._entries:
-                heappop(self._ages)
+            self._remove(number)
+
+    def _remove(self, number: int) -> None:
+        del self._entries[number]
+        while self._ages and self._ages[0][1] not in self._entries:
+            heappop(self._ages)
 
     def _held(self, number: int, holding: int) -> Entry | None:
         entry = self._claimed.get(number)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 
 from notify.domain.errors import QueueLost, QueueUnavailable
-from notify.domain.ports import Claim, Clock, Gauge, Push, Stream
+from notify.domain.ports import Claim, Clock, Content, Gauge, Push, Stream
 from notify.queue.memory.backlog import Backlog, Entry
 from notify.queue.memory.leases import Leases
 from notify.queue.memory.wakeups import Wakeups
@@ -92,9 +92,7 @@ class MemoryQueue:
             if backlog is None:
                 continue
             backlog.ack(*_holding(claim))
-            if not backlog:
-                del self._backlogs[claim.stream]
-                self._wakeups.forget(claim.stream)
+            self._drop_empty(claim.stream)
 
     async def renew(self, claims: Sequence[Claim], worker: str) -> None:  # noqa: ARG002 - the claim names its holding
         """Prolong the leases of claims that are not dead."""
@@ -152,6 +150,22 @@ class MemoryQueue:
         else:
             self._spilling.difference_update(streams)
 
+    async def contents(self, stream: Stream, after: str, limit: int) -> tuple[list[Content], str]:
+        """A page of chunks by number, which promoting does not change."""
+        self._check()
+        backlog = self._backlogs.get(stream)
+        page = backlog.contents(int(after or 0), limit) if backlog is not None else []
+        return page, page[-1].entry if len(page) == limit else ""
+
+    async def replace(self, stream: Stream, content: Content, chunk: bytes, items: int) -> bool:
+        """Put a chunk in the place of one that is not claimed; b"": remove it."""
+        self._check()
+        backlog = self._backlogs.get(stream)
+        if backlog is None or not backlog.replace(int(content.entry), chunk, items):
+            return False
+        self._drop_empty(stream)
+        return True
+
     async def lease(self, name: str, owner: str, ttl_ms: int) -> bool:
         """Take or prolong a named lease; False while somebody else holds it."""
         self._check_open()
@@ -184,6 +198,11 @@ class MemoryQueue:
                 backlog = self._backlogs[push.stream] = Backlog()
             backlog.push(next(self._numbers), push, now_ms)
             self._wakeups.pushed(push.stream)
+
+    def _drop_empty(self, stream: Stream) -> None:
+        if not self._backlogs[stream]:
+            del self._backlogs[stream]
+            self._wakeups.forget(stream)
 
     def _gauge(self, stream: Stream) -> Gauge:
         backlog = self._backlogs.get(stream)

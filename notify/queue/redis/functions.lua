@@ -141,6 +141,19 @@ local function oldest_holdings(keys, count)
   return counts
 end
 
+-- So many items fewer than before; what a stream keeps that is empty now. Answers the depth.
+local function less(keys, items)
+  if redis.call('XLEN', keys[1]) > 0 or redis.call('EXISTS', keys[2]) == 1 then
+    return redis.call('HINCRBY', keys[4], 'depth', -items)
+  end
+  redis.call('HSET', keys[4], 'depth', 0)
+  redis.call('EXPIRE', keys[1], EMPTY_TTL_S)
+  if redis.call('HEXISTS', keys[4], 'spill') == 0 then
+    redis.call('EXPIRE', keys[4], EMPTY_TTL_S)
+  end
+  return 0
+end
+
 -- ARGV: run, then for each claim: id, delivery count, items. A dead claim is passed over.
 -- Answers the depth.
 local function ack(keys, args)
@@ -160,15 +173,41 @@ local function ack(keys, args)
   redis.call('XACK', keys[1], GROUP, unpack(ids))
   redis.call('XDEL', keys[1], unpack(ids))
   if redis.call('EXISTS', keys[3]) == 1 then redis.call('ZREM', keys[3], unpack(ids)) end
-  if redis.call('XLEN', keys[1]) > 0 or redis.call('EXISTS', keys[2]) == 1 then
-    return redis.call('HINCRBY', keys[4], 'depth', -items)
+  return less(keys, items)
+end
+
+-- ARGV: run, entry, items and chunk of what takes its place ('' removes it), and of a delayed
+-- one its member. Answers 0 where it is claimed, moved or gone.
+local function replace(keys, args)
+  local id, items, chunk, member = args[2], args[3], args[4], args[5]
+  if not ours(keys, args[1]) then return 0 end
+  local before
+  if member then
+    local due = redis.call('ZSCORE', keys[2], member)
+    if not due then return 0 end
+    before = member:sub(17, 26)
+    redis.call('ZREM', keys[2], member)
+    if chunk == '' then
+      redis.call('ZREM', keys[3], id)
+    else
+      local head = string.format('%s%010d%s', member:sub(1, 16), tonumber(items), member:sub(27, 42))
+      redis.call('ZADD', keys[2], due, head .. chunk)
+    end
+  else
+    local entry = redis.call('XRANGE', keys[1], id, id)[1]
+    if not entry or holding(keys, id) then return 0 end
+    before = entry[2][2]
+    redis.call('XDEL', keys[1], id)
+    redis.call('ZREM', keys[3], id)
+    if chunk ~= '' then
+      local top, ages = tonumber(redis.call('HGET', keys[4], 'top') or 0), {}
+      top = append(keys, top, items, entry[2][4], chunk, ages)
+      spread('ZADD', keys[3], ages)
+      redis.call('HSET', keys[4], 'top', string.format('%d', top))
+    end
   end
-  redis.call('HSET', keys[4], 'depth', 0)
-  redis.call('EXPIRE', keys[1], EMPTY_TTL_S)
-  if redis.call('HEXISTS', keys[4], 'spill') == 0 then
-    redis.call('EXPIRE', keys[4], EMPTY_TTL_S)
-  end
-  return 0
+  less(keys, tonumber(before) - tonumber(items))
+  return 1
 end
 
 -- ARGV: run, then for each claim: id, delivery count. A dead claim is passed over.
@@ -295,6 +334,7 @@ local DRAINS = {'allow-oom'}
 redis.register_function('notify1_push', push)
 redis.register_function{function_name='notify1_mend', callback=mend, flags=DRAINS}
 redis.register_function{function_name='notify1_ack', callback=ack, flags=DRAINS}
+redis.register_function{function_name='notify1_replace', callback=replace, flags=DRAINS}
 redis.register_function{function_name='notify1_renew', callback=renew, flags=DRAINS}
 redis.register_function{function_name='notify1_takeover', callback=takeover, flags=DRAINS}
 redis.register_function{function_name='notify1_promote', callback=promote, flags=DRAINS}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from notify.domain.errors import QueueLost, QueueUnavailable
-from notify.domain.ports import Claim, Clock, Gauge, Push, Stream, StreamKind
+from notify.domain.ports import Claim, Clock, Content, Gauge, Push, Stream, StreamKind
 from notify.queue.redis import keys, leases
 from notify.queue.redis import streams as commands
 from notify.queue.redis.client import Command, Link, Links, parsed
@@ -219,6 +219,26 @@ class RedisQueue:
         async with self._links.link() as link:
             await self._check(link)
             await self._ask(link, [commands.spill(stream, link.run, on) for stream in streams])
+
+    async def contents(self, stream: Stream, after: str, limit: int) -> tuple[list[Content], str]:
+        """A page of about `limit` chunks, and the `after` of the next, "" behind the last."""
+        async with self._links.link() as link:
+            await self._check(link)
+            (meta, *replies), _ = await self._ask(link, commands.contents(stream, after, limit))
+            if not commands.holds(link.run, meta):
+                return [], ""
+            return commands.content_page(after, replies, limit)
+
+    async def replace(self, stream: Stream, content: Content, chunk: bytes, items: int) -> bool:
+        """Put a chunk in the place of one that is not claimed; b"": remove it."""
+        async with self._links.link() as link:
+            await self._check(link)
+            asked = [
+                commands.replace(stream, link.run, content, chunk, items),
+                *lines((), [stream]),
+            ]
+            (done, *_), _ = await self._ask(link, asked)
+            return bool(done)
 
     async def lease(self, name: str, owner: str, ttl_ms: int) -> bool:
         """Take or prolong a named lease; False while somebody else holds it."""

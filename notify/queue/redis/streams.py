@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from notify.domain.ports import Claim, Gauge, Push, Stream
+from notify.domain.ports import Claim, Content, Gauge, Push, Stream
 from notify.queue.redis import keys
 from notify.queue.redis.client import Command
 
@@ -143,6 +143,53 @@ def gauged(reply: Sequence[int]) -> Gauge:
     """What the reply to `gauge` says."""
     items, oldest_ms, spilling = reply
     return Gauge(items, oldest_ms, bool(spilling))
+
+
+def contents(stream: Stream, after: str, limit: int) -> tuple[Command, ...]:
+    """Read a page of chunks: of the delay set by ZSCAN, of the stream by id; d…, s… says where."""
+    chunks, delayed, *_ = keys.of_stream(stream)
+    if not after.startswith("s"):
+        cursor = after[1:].encode() or b"0"
+        return depth(stream), (b"ZSCAN", delayed, cursor, b"COUNT", limit)
+    first = after[1:].encode() or b"-"
+    return (
+        depth(stream),
+        (b"XRANGE", chunks, first, b"+", b"COUNT", limit),
+        # The first so many that are held from there on: all of the page that are.
+        (b"XPENDING", chunks, GROUP, first, b"+", limit),
+    )
+
+
+def content_page(after: str, replies: Sequence[Any], limit: int) -> tuple[list[Content], str]:
+    """The chunks in the replies to `contents` behind the depth, and where the next page begins."""
+    if not after.startswith("s"):
+        cursor, found = replies[0]
+        page = [_delayed(found[i], int(found[i + 1])) for i in range(0, len(found), 2)]
+        return page, "s" if cursor == b"0" else f"d{cursor.decode()}"
+    entries, held = replies
+    if isinstance(entries, Exception):
+        return [], ""
+    claimed = set() if isinstance(held, Exception) else {one[0] for one in held}
+    page = [
+        Content(entry.decode(), fields[5], int(fields[1]), 0, int(fields[3]), entry in claimed)
+        for entry, fields in entries
+    ]
+    return page, f"s({page[-1].entry}" if len(page) == limit else ""
+
+
+def _delayed(member: bytes, due_ms: int) -> Content:
+    """A member of the delay set; functions.lua says what it is made of."""
+    entry = f"d{member[:16].decode()}"
+    return Content(entry, member[42:], int(member[16:26]), due_ms, int(member[26:42]), False)
+
+
+def replace(stream: Stream, run: bytes, content: Content, chunk: bytes, items: int) -> Command:
+    """Put a chunk in the place of one that nobody holds."""
+    entry, old = content.entry, content
+    delayed: list[bytes] = []
+    if entry.startswith("d"):
+        delayed = [b"%s%010d%016d%s" % (entry[1:].encode(), old.items, old.since_ms, old.chunk)]
+    return call(b"notify1_replace", stream, run, entry.encode(), items, chunk, *delayed)
 
 
 def depth(stream: Stream) -> Command:

@@ -12,7 +12,7 @@ Slots are folded once there are many: what is not queued goes to slot 0.
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from notify.domain.model import LedgerRow
 from notify.storage.mysql.connection import Session
@@ -135,7 +135,12 @@ def ledger(db: Session) -> list[LedgerRow]:
     for sub_id in crowded[:FOLDS_MAX]:
         with db.transaction():
             fold(db, sub_id)
-    return [_row(sub_id, *map(int, counts)) for sub_id, *counts, _ in rows]
+    return _rows(rows)
+
+
+def kept(db: Session) -> list[LedgerRow]:
+    """The kept accounts, and nothing is changed."""
+    return _rows(db.rows("ledger"))
 
 
 def fold(db: Session, sub_id: int) -> None:
@@ -155,24 +160,15 @@ def fold(db: Session, sub_id: int) -> None:
     db.insert("change_ledger", rows)
 
 
-def counted_ledger(db: Session) -> list[LedgerRow]:
-    """The accounts counted from all rows."""
-    accounts: dict[int, list[int]] = {}
-    for sub_id, status, count in db.rows("counted_ledger"):
-        account = accounts.setdefault(sub_id, [0] * 5)
-        account[_MATCHED] += count
-        account[_COLUMN[status]] += count
-    return [_row(sub_id, *counts) for sub_id, counts in accounts.items()]
-
-
-def _row(
-    sub_id: int, matched: int, delivered: int, dropped: int, queued: int, pending: int
-) -> LedgerRow:
-    return LedgerRow(
-        subscription_id=sub_id,
-        matched=matched,
-        delivered=delivered,
-        dropped=dropped,
-        queued=queued,
-        pending=pending,
-    )
+def _rows(sums: Iterable[Sequence[Any]]) -> list[LedgerRow]:
+    return [
+        LedgerRow(
+            subscription_id=sub_id,
+            matched=int(matched),
+            delivered=int(delivered),
+            dropped=int(dropped),
+            queued=int(queued),
+            pending=int(pending),
+        )
+        for sub_id, matched, delivered, dropped, queued, pending, _ in sums
+    ]

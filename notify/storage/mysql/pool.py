@@ -27,8 +27,6 @@ LANES: Final = 8
 # is tried once more, what remains is the caller's.
 _DEADLOCK_TRIES: Final = 8
 _PAUSE_S: Final = 0.005
-# For what reads whole tables.
-SLOW_TIMEOUT_S: Final = 6 * 3600.0
 
 
 class Pool:
@@ -66,22 +64,6 @@ class Pool:
     async def transact(self, work: Work[T]) -> T:
         """Do work in one transaction, committed when this returns, else rolled back."""
         return await self.run(lambda db: _in_transaction(db, work))
-
-    async def run_slow(self, work: Work[T]) -> T:
-        """Do work that may take hours, on a connection of its own."""
-        connect_slow = self._options.connect | {"read_timeout": SLOW_TIMEOUT_S}
-        options = Options(self._options.shown, 1, connect_slow)
-
-        def once() -> T:
-            db = connect(options, 0, self._record)
-            try:
-                return work(db)
-            except pymysql.MySQLError as error:
-                raise as_storage_error(error, self.shown) from error
-            finally:
-                db.close()
-
-        return await self._submit(once)
 
     async def _submit(self, function: Callable[[], T]) -> T:
         if self._threads is None:

@@ -277,10 +277,19 @@ SELECT msg_id FROM receive_timer WHERE sub_id = ? LIMIT ?;
 SELECT sub_id, SUM(matched), SUM(delivered), SUM(dropped), SUM(queued), SUM(pending), COUNT(*)
 FROM ledger GROUP BY sub_id ORDER BY sub_id LIMIT 1000000;
 
--- name: counted_ledger
--- The same accounts from the rows; subscription 0 has none.
-SELECT sub_id, status, COUNT(*) FROM receive_msg WHERE sub_id > 0
-GROUP BY sub_id, status ORDER BY sub_id, status LIMIT 1000000;
+-- name: delivery_page
+-- Deliveries behind a key (a message, and of it a subscription), for counting all, page by page.
+-- Reading a column of a row costs the client a microsecond: only what is wanted of all.
+SELECT msg_id, sub_id, status FROM receive_msg
+WHERE msg_id >= ? AND (msg_id > ? OR sub_id > ?) ORDER BY msg_id, sub_id LIMIT ?;
+
+-- name: known_timers
+-- Which of these messages are in the list of what a subscription has pending until this time.
+SELECT msg_id FROM receive_timer WHERE sub_id = ? AND due_ms = ? AND msg_id IN (?);
+
+-- name: known_drops
+-- Which of these messages are in the list of what a subscription's drops are.
+SELECT msg_id FROM receive_drop WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?);
 
 -- name: queued_slots
 -- Where queued deliveries are, or were: the sums over the lanes say which.
@@ -358,7 +367,7 @@ WHERE sub_id = ? AND msg_id IN (?);
 
 -- name: untouched
 -- Queued deliveries of one subscription in a window of messages, untouched since.
-SELECT sub_id, msg_id FROM receive_msg
+SELECT sub_id, msg_id, attempts, updated_ms FROM receive_msg
 WHERE sub_id >= ? AND sub_id <= ? AND msg_id > ? AND msg_id <= ?
   AND status = 1 AND updated_ms < ?
 ORDER BY sub_id, msg_id LIMIT ?;

@@ -4,9 +4,10 @@ Whoever moves a delivery locks its row first, then writes row, timer and account
 transaction, so that nobody moves it twice.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
+from notify.domain.ports import QueuedRow, QueuedSpan
 from notify.storage.mysql import accounts, messages, queries
 from notify.storage.mysql.accounts import MINUTE_MS, Changes, Window
 from notify.storage.mysql.connection import Session
@@ -120,23 +121,46 @@ def _forget_window(db: Session, window: Window, before_ms: int, now_ms: int) -> 
     count = 0
     while True:
         limit = queries.IDS_MAX
-        found = db.rows("untouched", sub_id, sub_id, after, last, before_ms, limit)
-        ids = [msg_id for _, msg_id in found]
+        found = queued(db, QueuedSpan(sub_id, after, last), before_ms, limit)
+        ids = [row.message_id for row in found]
         if ids:
             with db.transaction():
-                count += _forget(db, sub_id, ids, before_ms, now_ms)
+                count += _forget(db, sub_id, ids, now_ms, lambda state: state[5] < before_ms)
         if len(ids) < limit:
             return count
         after = ids[-1]
 
 
+def queued(db: Session, span: QueuedSpan, before_ms: int, limit: int) -> list[QueuedRow]:
+    """Queued ones in a span of messages, untouched since before_ms."""
+    sub_id, after, last = span
+    found = db.rows("untouched", sub_id, sub_id, after, last, before_ms, limit)
+    return [QueuedRow(*row[1:]) for row in found]
+
+
+def forget_rows(db: Session, sub_id: int, rows: Sequence[QueuedRow], now_ms: int) -> int:
+    """These become pending, those of them that are as they were read; how many."""
+    seen = {row.message_id: row for row in rows}
+    count = 0
+    for part in queries.parts(sorted(seen)):
+        with db.transaction():
+            count += _forget(
+                db, sub_id, part, now_ms, lambda state: seen[state[0]][1:] == (state[3], state[5])
+            )
+    return count
+
+
 def _forget(
-    db: Session, sub_id: int, rising_ids: Sequence[int], before_ms: int, now_ms: int
+    db: Session,
+    sub_id: int,
+    rising_ids: Sequence[int],
+    now_ms: int,
+    is_forgotten: Callable[[tuple[int, ...]], bool],
 ) -> int:
     due: dict[int, int] = {}
-    states = db.rows("lock_states", sub_id, sub_id, rising_ids)
-    for msg_id, _, status, _, due_ms, updated_ms in states:
-        if status == QUEUED and updated_ms < before_ms:
+    for state in db.rows("lock_states", sub_id, sub_id, rising_ids):
+        msg_id, _, status, _, due_ms, _ = state
+        if status == QUEUED and is_forgotten(state):
             # What waited in the queue's delay set keeps its time, if that is still to come.
             due[msg_id] = due_ms if due_ms > now_ms else 0
     at_once = sorted(msg_id for msg_id, due_ms in due.items() if not due_ms)

@@ -1,7 +1,7 @@
 """The port Storage over MySQL, MariaDB and what speaks their protocol."""
 # ruff: noqa: D102 - the contract of every method is written once, in notify.domain.ports
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from notify.domain.model import (
@@ -15,9 +15,20 @@ from notify.domain.model import (
     Subscription,
     SubscriptionStatus,
 )
-from notify.domain.ports import DeliveryFilter, Inserted, Standing, Storage, WorkerLease
+from notify.domain.ports import (
+    Audit,
+    DeliveryFilter,
+    Difference,
+    Inserted,
+    QueuedRow,
+    QueuedSpan,
+    Standing,
+    Storage,
+    WorkerLease,
+)
 from notify.storage.mysql import (
     accounts,
+    audit,
     configured,
     deliveries,
     marking,
@@ -145,7 +156,26 @@ class MysqlStorage(Storage):
         return await self._pool.run(accounts.ledger)
 
     async def counted_ledger(self) -> list[LedgerRow]:
-        return await self._pool.run_slow(accounts.counted_ledger)
+        return (await self.audit(lambda *_: None)).counted
+
+    async def audit(self, progress: Callable[[int, int], None]) -> Audit:
+        return await self._pool.run(lambda db: audit.audit(db, progress))
+
+    async def correct_ledger(self, corrections: int, differences: Mapping[int, Difference]) -> bool:
+        return await self._pool.transact(lambda db: audit.correct(db, corrections, differences))
+
+    async def relist(self, keys: Collection[tuple[int, int]]) -> None:
+        await self._pool.run(lambda db: audit.relist(db, keys))
+
+    async def queued(self, span: QueuedSpan, before_ms: int, limit: int) -> list[QueuedRow]:
+        return await self._pool.run(lambda db: rescue.queued(db, span, before_ms, limit))
+
+    async def forget_rows(
+        self, subscription_id: int, rows: Sequence[QueuedRow], now_ms: int
+    ) -> int:
+        return await self._pool.run(
+            lambda db: rescue.forget_rows(db, subscription_id, rows, now_ms)
+        )
 
     async def unsplit(
         self, after_id: int, below_id: int, limit: int, inline_bytes_max: int

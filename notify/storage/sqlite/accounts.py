@@ -56,15 +56,6 @@ class Changes:
 
 def ledger(db: sqlite3.Connection) -> list[LedgerRow]:
     """The kept accounts."""
-    return _rows(db, "ledger")
-
-
-def counted_ledger(db: sqlite3.Connection) -> list[LedgerRow]:
-    """The accounts counted from all rows."""
-    return _rows(db, "counted_ledger")
-
-
-def _rows(db: sqlite3.Connection, query: str) -> list[LedgerRow]:
     return [
         LedgerRow(
             subscription_id=sub_id,
@@ -74,5 +65,5 @@ def _rows(db: sqlite3.Connection, query: str) -> list[LedgerRow]:
             queued=queued,
             pending=pending,
         )
-        for sub_id, matched, delivered, dropped, queued, pending in db.execute(QUERIES[query])
+        for sub_id, matched, delivered, dropped, queued, pending in db.execute(QUERIES["ledger"])
     ]

@@ -195,10 +195,10 @@ ORDER BY msg_id DESC, sub_id DESC LIMIT :limit;
 -- The kept accounts.
 SELECT sub_id, matched, delivered, dropped, queued, pending FROM ledger ORDER BY sub_id;
 
--- name: counted_ledger
--- The same accounts from the rows; subscription 0 has none.
-SELECT sub_id, count(*), sum(status = 2), sum(status = 3), sum(status = 1), sum(status = 0)
-FROM receive_msg WHERE sub_id > 0 GROUP BY sub_id ORDER BY sub_id;
+-- name: delivery_page
+-- Deliveries behind a key, for counting all, page by page.
+SELECT msg_id, sub_id, status FROM receive_msg
+WHERE (msg_id, sub_id) > (?, ?) ORDER BY msg_id, sub_id LIMIT ?;
 
 -- name: change_ledger
 -- Add what changed, which may be negative.
@@ -295,6 +295,19 @@ UPDATE receive_msg INDEXED BY receive_msg_queued
 SET status = 0, due_ms = CASE WHEN due_ms > :now_ms THEN due_ms ELSE 0 END, updated_ms = :now_ms
 WHERE status = 1 AND updated_ms < :before_ms
   AND sub_id IN (SELECT value FROM json_each(:sub_ids));
+
+-- name: queued
+-- Queued deliveries of one subscription in a window of messages, untouched since.
+SELECT msg_id, attempts, updated_ms FROM receive_msg INDEXED BY receive_msg_sub
+WHERE sub_id = ? AND msg_id > ? AND msg_id <= ? AND status = 1 AND updated_ms < ?
+ORDER BY msg_id LIMIT ?;
+
+-- name: forget_row
+-- As forget_queued, one delivery as it was read.
+UPDATE receive_msg
+SET status = 0, due_ms = CASE WHEN due_ms > :now_ms THEN due_ms ELSE 0 END, updated_ms = :now_ms
+WHERE msg_id = :message_id AND sub_id = :sub_id
+  AND +status = 1 AND attempts = :attempts AND updated_ms = :updated_ms;
 
 -- name: workers
 -- At most 256 rows.

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Sequence
 
+from notify.domain.ports import QueuedRow, QueuedSpan
 from notify.storage.sqlite import messages
 from notify.storage.sqlite.accounts import MINUTE_MS, Changes
 from notify.storage.sqlite.keys import json_set
@@ -55,3 +56,19 @@ def forget_queued(
     assert changed == sum(forgotten.values())
     changes.write(db)
     return changed
+
+
+def queued(db: sqlite3.Connection, span: QueuedSpan, before_ms: int, limit: int) -> list[QueuedRow]:
+    """Queued ones in a span of messages, untouched since before_ms."""
+    found = db.execute(QUERIES["queued"], (*span, before_ms, limit))
+    return [QueuedRow(*row) for row in found]
+
+
+def forget_rows(db: sqlite3.Connection, sub_id: int, rows: Sequence[QueuedRow], now_ms: int) -> int:
+    """These become pending, those of them that are as they were read; how many."""
+    keys = [row._asdict() | {"sub_id": sub_id, "now_ms": now_ms} for row in rows]
+    count = db.executemany(QUERIES["forget_row"], keys).rowcount if keys else 0
+    changes = Changes()
+    changes.moved(sub_id, QUEUED, PENDING, count)
+    changes.write(db)
+    return count

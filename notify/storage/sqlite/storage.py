@@ -1,7 +1,7 @@
 """The port Storage over one SQLite file."""
 # ruff: noqa: D102 - the contract of every method is written once, in notify.domain.ports
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -16,9 +16,20 @@ from notify.domain.model import (
     Subscription,
     SubscriptionStatus,
 )
-from notify.domain.ports import DeliveryFilter, Inserted, Standing, Storage, WorkerLease
+from notify.domain.ports import (
+    Audit,
+    DeliveryFilter,
+    Difference,
+    Inserted,
+    QueuedRow,
+    QueuedSpan,
+    Standing,
+    Storage,
+    WorkerLease,
+)
 from notify.storage.sqlite import (
     accounts,
+    audit,
     configured,
     deliveries,
     marking,
@@ -165,7 +176,24 @@ class SqliteStorage(Storage):
         return await self._read(accounts.ledger)
 
     async def counted_ledger(self) -> list[LedgerRow]:
-        return await self._read(accounts.counted_ledger)
+        return (await self.audit(lambda *_: None)).counted
+
+    async def audit(self, progress: Callable[[int, int], None]) -> Audit:
+        return await self._read(lambda db: audit.audit(db, progress))
+
+    async def correct_ledger(self, corrections: int, differences: Mapping[int, Difference]) -> bool:
+        return await self._write(lambda db: audit.correct(db, corrections, differences))
+
+    async def relist(self, keys: Collection[tuple[int, int]]) -> None:
+        """Nothing: what is pending or dropped is found by indexes."""
+
+    async def queued(self, span: QueuedSpan, before_ms: int, limit: int) -> list[QueuedRow]:
+        return await self._read(lambda db: rescue.queued(db, span, before_ms, limit))
+
+    async def forget_rows(
+        self, subscription_id: int, rows: Sequence[QueuedRow], now_ms: int
+    ) -> int:
+        return await self._write(lambda db: rescue.forget_rows(db, subscription_id, rows, now_ms))
 
     async def unsplit(
         self, after_id: int, below_id: int, limit: int, inline_bytes_max: int
