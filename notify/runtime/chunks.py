@@ -80,20 +80,24 @@ class ChunkWorker:
         This process, or its connection, stood still for so long: another one has taken over what
         was held, or will.
         """
-        if self._clock.now_ms() - self._renewed_ms >= self._lease_ms:
+        if self._is_late():
             raise QueueLost("what was held was not renewed within queue.lease_ms: others have it")
 
     async def tend(self) -> None:
         """Renew what is held, take over what a dead worker left; call it every lease_ms / 3."""
-        now_ms = self._clock.now_ms()
+        now_ms, late = self._clock.now_ms(), self._is_late()
         held = self._held + self._taken_over
         if held:
             await self._queue.renew(held, self._worker)
-        self._renewed_ms = now_ms
+        if not (held and late):  # what others have taken over, no renewal brings back
+            self._renewed_ms = now_ms
         taken = await self._queue.takeover(
             self._streams, self._worker, self._lease_ms, self._chunks_max
         )
         self._taken_over += taken
+
+    def _is_late(self) -> bool:
+        return self._clock.now_ms() - self._renewed_ms >= self._lease_ms
 
     async def _work_readable(self, claims: Sequence[Claim]) -> None:
         try:
