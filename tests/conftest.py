@@ -15,6 +15,13 @@ __all__ = ["run", "shared_redis"]
 T = TypeVar("T")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of tests/chaos."""
+    group = parser.getgroup("chaos")
+    group.addoption("--chaos-minutes", type=float, default=0, help="Go on with random faults.")
+    group.addoption("--chaos-seed", type=int, help="Repeat the draws of an earlier run.")
+
+
 @pytest.fixture
 def run() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
     """Run coroutines one after the other on the test's own event loop."""

@@ -3,7 +3,8 @@
 Killed before the rows are stored: the ingest chunk is taken over and split again. Killed
 between the rows and the push: likewise; rows that exist stay as they are and what is not
 finished is pushed. Killed between push and acknowledgement: likewise, so what the database does
-not yet show as finished is pushed a second time.
+not yet show as finished is pushed a second time. Stopped for longer than the lease, it pushes
+nothing any more: whoever took over has done it.
 """
 
 from collections.abc import Collection, Sequence
@@ -58,6 +59,7 @@ class Maker:
         self._spilling: set[int] = set()
         self.chunks = ChunkWorker(
             queue,
+            clock,
             [Stream(StreamKind.INGEST, 0)],
             worker,
             queue_config.lease_ms,
@@ -101,6 +103,7 @@ class Maker:
             keys = {(row[0], row[1]) for row in split.rows if row[0] in known}
             skip = await self._to_skip(keys) if redelivered else keys
             split = self._split(chunks, routes, skip)
+        self.chunks.check_held()
         await self._queue.ack(claims, _pushes(split))
         self.messages += split.messages
         self.deliveries += len(split.rows)

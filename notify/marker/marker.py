@@ -42,6 +42,7 @@ class Marker:
         self._drain_s = drain_ms / 1000
         self.chunks = ChunkWorker(
             queue,
+            clock,
             [MARK],
             worker,
             queue_config.lease_ms,

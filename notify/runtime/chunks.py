@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from notify.domain.errors import QueueLost
-from notify.domain.ports import Claim, Queue, Random, Stream
+from notify.domain.ports import Claim, Clock, Queue, Random, Stream
 from notify.runtime.steps import Stopping, run_every, run_steps
 from notify_core.errors import ChunkError
 
@@ -26,6 +26,7 @@ class ChunkWorker:
     def __init__(
         self,
         queue: Queue,
+        clock: Clock,
         streams: Sequence[Stream],
         worker: str,
         lease_ms: int,
@@ -33,6 +34,7 @@ class ChunkWorker:
         work: Callable[[Sequence[Claim]], Awaitable[None]],
     ) -> None:
         self._queue = queue
+        self._clock = clock
         self._streams = streams
         self._worker = worker
         self._lease_ms = lease_ms
@@ -40,6 +42,7 @@ class ChunkWorker:
         self._work = work
         self._held: list[Claim] = []
         self._taken_over: list[Claim] = []
+        self._renewed_ms = 0
 
     async def run(self, name: str, stopping: Stopping, random: Random) -> None:
         """Work until stopping; what is held then is finished."""
@@ -53,6 +56,7 @@ class ChunkWorker:
         if not self._held:
             self._held, self._taken_over = self._taken_over, []
         if not self._held:
+            self._renewed_ms = self._clock.now_ms()
             self._held = await self._queue.claim(self._streams, self._worker, self._chunks_max)
         if not self._held:
             waiting = self._queue.wait(self._streams, self._worker, IDLE_S)
@@ -61,7 +65,7 @@ class ChunkWorker:
         try:
             await self._work_readable(self._held)
         except QueueLost:
-            # What these chunks carried is rebuilt; working on them too would double it.
+            # What these chunks carried is rebuilt, or others work on it: doing it, too, doubles it.
             self._held, self._taken_over = [], []
             raise
         except Exception:
@@ -70,15 +74,30 @@ class ChunkWorker:
             raise
         self._held = []
 
+    def check_held(self) -> None:
+        """Work asks before what may not be done twice. Raises QueueLost where the lease ran out.
+
+        This process, or its connection, stood still for so long: another one has taken over what
+        was held, or will.
+        """
+        if self._is_late():
+            raise QueueLost("what was held was not renewed within queue.lease_ms: others have it")
+
     async def tend(self) -> None:
         """Renew what is held, take over what a dead worker left; call it every lease_ms / 3."""
+        now_ms, late = self._clock.now_ms(), self._is_late()
         held = self._held + self._taken_over
         if held:
             await self._queue.renew(held, self._worker)
+        if not (held and late):  # what others have taken over, no renewal brings back
+            self._renewed_ms = now_ms
         taken = await self._queue.takeover(
             self._streams, self._worker, self._lease_ms, self._chunks_max
         )
         self._taken_over += taken
+
+    def _is_late(self) -> bool:
+        return self._clock.now_ms() - self._renewed_ms >= self._lease_ms
 
     async def _work_readable(self, claims: Sequence[Claim]) -> None:
         try:

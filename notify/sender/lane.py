@@ -84,10 +84,13 @@ class Lane:
         for task in self._tasks:
             task.cancel()
 
+    @property
+    def _working(self) -> int:
+        # A worker that just returned has ended, though its call-back has yet to run.
+        return sum(not task.done() for task in self._tasks)
+
     def _staff(self) -> None:
-        # A worker that just found nothing has ended, though its call-back has yet to run.
-        working = sum(not task.done() for task in self._tasks)
-        for _ in range(min(len(self.jobs), self.limit - working)):
+        for _ in range(min(len(self.jobs), self.limit - self._working)):
             task = asyncio.create_task(self._work(), name=f"lane {self.sub_id}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -100,7 +103,7 @@ class Lane:
     async def _work(self) -> None:
         while True:
             while self.jobs:
-                if len(self._tasks) > self.limit:
+                if len(self._tasks) > self.limit and self._working > self.limit:
                     return
                 await self._deliver(self, self.jobs.popleft())
             if self._refilling:

@@ -19,14 +19,15 @@ log = logging.getLogger(__name__)
 class Held:
     """A claimed chunk and how many of its deliveries are still open.
 
-    lost: the queue was lost meanwhile. The Rescuer queues its deliveries anew, so nothing more
-    may follow from it but outcomes.
+    renewed_ms: when its lease began last. lost: the queue was lost meanwhile, or the lease ran
+    out. Others see to its deliveries, so nothing more may follow from it but outcomes.
     """
 
-    __slots__ = ("claim", "lost", "open")
+    __slots__ = ("claim", "lost", "open", "renewed_ms")
 
-    def __init__(self, claim: Claim, deliveries: int) -> None:
+    def __init__(self, claim: Claim, deliveries: int, renewed_ms: int) -> None:
         self.claim = claim
+        self.renewed_ms = renewed_ms
         self.open = deliveries
         self.lost = False
 
@@ -47,6 +48,7 @@ class Outcomes:
         self._since_ms = 0
         self._follow_ups: list[Push] = []
         self._finished: list[Claim] = []
+        self._losses = 0
         self._some = asyncio.Event()
         self._full = asyncio.Event()
 
@@ -57,7 +59,7 @@ class Outcomes:
         """Record what became of one delivery of a chunk."""
         if outcome.status == DeliveryStatus.QUEUED:
             if held.lost:
-                outcome = outcome._replace(status=int(DeliveryStatus.PENDING))
+                outcome = _parked(outcome)
             else:
                 again = DeliveryRecord(outcome.attempts, delivery.message)
                 self._follow(held, outcome.sub_id, [again], outcome.due_ms)
@@ -83,13 +85,16 @@ class Outcomes:
 
     def queue_lost(self) -> None:
         """Forget what would have gone into the lost queue; outcomes are still true."""
+        self._losses += 1
         self._follow_ups.clear()
         self._finished.clear()
+        self._outcomes = [_parked(outcome) for outcome in self._outcomes]
 
     async def flush(self) -> list[Claim]:
         """Hand on what is there; the claims that this let go. On failure it is kept."""
         outcomes, follow_ups, finished = self._outcomes, self._follow_ups, self._finished
         since_ms, self._since_ms = self._since_ms, 0
+        losses = self._losses
         self._outcomes, self._follow_ups, self._finished = [], [], []
         self._some.clear()
         self._full.clear()
@@ -98,6 +103,8 @@ class Outcomes:
             if pushes or finished:
                 await self._queue.ack(finished, pushes)
         except BaseException:
+            if losses != self._losses:
+                outcomes, follow_ups, finished = [_parked(one) for one in outcomes], [], []
             # Pushed twice is marked twice, which changes nothing; never pushed is lost.
             self._outcomes = outcomes + self._outcomes
             self._follow_ups = follow_ups + self._follow_ups
@@ -148,6 +155,13 @@ class Outcomes:
         if not held.open and not held.lost:
             self._finished.append(held.claim)
         self._some.set()
+
+
+def _parked(outcome: OutcomeRecord) -> OutcomeRecord:
+    """An outcome whose retry no queue holds: the database does. Others are as they are."""
+    if outcome.status != DeliveryStatus.QUEUED:
+        return outcome
+    return outcome._replace(status=int(DeliveryStatus.PENDING))
 
 
 def _is_writable(outcome: OutcomeRecord) -> bool:

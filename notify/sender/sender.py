@@ -2,7 +2,8 @@
 
 Killed at any point: the chunks it held are taken over after lease_ms, and their new holder
 leaves out what the database shows finished. What was answered but not yet marked is sent
-again: at least once, with the same id.
+again: at least once, with the same id. Stopped for longer than the lease, it begins nothing more
+of what it held.
 """
 
 import asyncio
@@ -140,14 +141,17 @@ class Sender:
         try:
             await self._claim_or_wait()
         except QueueLost:
-            # What was not begun is gone from the queue; the Rescuer queues it anew.
-            for held in self._held.values():
-                held.lost = True
-            for lane in self._lanes.values():
-                lane.take_all()
-            self._held.clear()
-            self._outcomes.queue_lost()
+            self._queue_lost()
             raise
+
+    def _queue_lost(self) -> None:
+        """Let go of what was not begun: it is gone from the queue, the Rescuer queues it anew."""
+        for held in self._held.values():
+            held.lost = True
+        for lane in self._lanes.values():
+            lane.take_all()
+        self._held.clear()
+        self._outcomes.queue_lost()
 
     async def _claim_or_wait(self) -> None:
         version = self._directory.version
@@ -166,7 +170,7 @@ class Sender:
         claims = await self._queue.claim(
             [stream for stream in scan if self._is_hungry(stream.number)], self._worker, 1
         )
-        await self._begin(claims)
+        await self._begin(claims, now_ms)
         timeout_s = max(0, self._scan_ms - self._clock.now_ms()) / 1000
         await self._stopping.cut_short(
             self._wait(streams, timeout_s),
@@ -197,8 +201,11 @@ class Sender:
             not lane.jobs and lane.quiet_until_ms <= self._clock.now_ms() and not self._stopping
         )
 
-    async def _begin(self, claims: Sequence[Claim]) -> None:
-        """Give claims to their lanes. What is not begun is not held: its lease runs out."""
+    async def _begin(self, claims: Sequence[Claim], since_ms: int) -> None:
+        """Give claims to their lanes. What is not begun is not held: its lease runs out.
+
+        since_ms: a moment before they were claimed.
+        """
         for claim in claims:
             try:
                 sub_id, deliveries = chunk.unpack_deliveries(claim.chunk)
@@ -206,7 +213,7 @@ class Sender:
                 # Its deliveries stay queued in the database: the Rescuer queues them again.
                 log.error("%s: a chunk is left to the Rescuer: %s", claim.stream, error)
                 sub_id, deliveries = claim.stream.number, []
-            held = Held(claim, len(deliveries))
+            held = Held(claim, len(deliveries), since_ms)
             if claim.redelivered:
                 try:
                     deliveries = await self._unfinished(sub_id, deliveries)
@@ -243,7 +250,10 @@ class Sender:
         if not self._is_hungry(lane.sub_id):
             return
         try:
-            await self._begin(await self._queue.claim([stream], self._worker, 1))
+            now_ms = self._clock.now_ms()
+            await self._begin(await self._queue.claim([stream], self._worker, 1), now_ms)
+        except QueueLost:
+            self._queue_lost()  # who is told of it is told once
         except NotifyError:
             # The main step meets the same trouble, and says so.
             await self._clock.sleep(TROUBLE_PAUSE_S)
@@ -285,6 +295,12 @@ class Sender:
     def _settled(self, lane: Lane, job: Job) -> bool:
         """Settle a job for which no request shall be made now; whether it was one."""
         held, delivery = job
+        if self._is_late(held):
+            held.lost = True
+            self._held.pop((held.claim.stream, held.claim.entry), None)
+        if held.lost:
+            self._hand_back(lane.sub_id, [job])
+            return True
         outcome = self._attempts.without_try(lane.sub_id, delivery)
         if outcome is not None:
             self._outcomes.decide(held, delivery, outcome)
@@ -296,6 +312,10 @@ class Sender:
             self._hand_back(lane.sub_id, [job, *lane.take_all()], due_ms)
             return True
         return False
+
+    def _is_late(self, held: Held) -> bool:
+        """Not renewed for so long that others may have taken it over: this process stood still."""
+        return self._clock.now_ms() - held.renewed_ms >= self._queue_config.lease_ms
 
     def _hand_back(self, sub_id: int, jobs: list[Job], due_ms: int = 0) -> None:
         by_held: dict[int, tuple[Held, list[DeliveryRecord]]] = {}
@@ -312,15 +332,20 @@ class Sender:
     async def _renew(self) -> None:
         """Prolong the leases of what is held."""
         if self._held:
-            held = [one.claim for one in self._held.values()]
-            await self._queue.renew(held, self._worker)
+            now_ms = self._clock.now_ms()
+            held = list(self._held.values())
+            in_time = [one for one in held if not self._is_late(one)]
+            await self._queue.renew([one.claim for one in held], self._worker)
+            for one in in_time:
+                one.renewed_ms = now_ms
 
     async def _tend(self) -> None:
         """Renew what is held; take over what a dead Sender left; forget idle lanes."""
         await self._renew()
+        now_ms = self._clock.now_ms()
         lease_ms = self._queue_config.lease_ms
         taken = await self._queue.takeover(self._streams(), self._worker, lease_ms, 1)
-        await self._begin(taken)
+        await self._begin(taken, now_ms)
         self._lanes = {sub_id: lane for sub_id, lane in self._lanes.items() if not lane.idle}
 
     async def _drain(self) -> None:

@@ -32,7 +32,7 @@ class Rig:
         self.worker = self.another(chunks_max)
 
     def another(self, chunks_max: int = 10) -> ChunkWorker:
-        return ChunkWorker(self.queue, [STREAM], "w", LEASE_MS, chunks_max, self.work)
+        return ChunkWorker(self.queue, self.clock, [STREAM], "w", LEASE_MS, chunks_max, self.work)
 
     async def work(self, claims: Sequence[Claim]) -> None:
         self.seen.append([(claim.chunk, claim.redelivered) for claim in claims])

@@ -75,7 +75,7 @@ class Mariadb:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         until = time.monotonic() + START_S
-        while not self._answers():
+        while not self.answers():
             log = self.directory / "log"
             said = log.read_text()[-2000:] if log.exists() else ""
             assert self._process.poll() is None, f"mariadbd ended: {said}"
@@ -87,7 +87,8 @@ class Mariadb:
         assert self._process is not None
         return self._process.pid
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it accepts connections; PyMySQL leaves a socket behind where it does not."""
         with socket.socket(socket.AF_UNIX) as probe:
             try:
                 probe.connect(self.socket)

@@ -44,6 +44,8 @@ class RedisServer:
         self.directory = Path(tempfile.mkdtemp(prefix="notify-redis-"))
         self.socket = self.directory / "redis.sock"
         self.port = port
+        self._saved = self.directory / "appendonlydir"
+        self._aside = self.directory / "aside"
         self._arguments = [
             found, "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket),
             "--dir", str(self.directory), "--logfile", str(self.directory / "redis.log"),
@@ -109,6 +111,20 @@ class RedisServer:
             self._process.send_signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
+
+    def keep_aside(self) -> None:
+        """Copy its append-only file as it is now, in the middle of its being written."""
+        shutil.rmtree(self._aside, ignore_errors=True)
+        shutil.copytree(self._saved, self._aside)
+
+    def put_back(self) -> None:
+        """Of a dead server: what it saved later than `keep_aside` is gone."""
+        self.forget()
+        self._aside.rename(self._saved)
+
+    def forget(self) -> None:
+        """Of a dead server: nothing that it saved is left."""
+        shutil.rmtree(self._saved, ignore_errors=True)
 
     def remove(self) -> None:
         self.kill()

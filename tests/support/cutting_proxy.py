@@ -1,4 +1,7 @@
-"""A TCP proxy that cuts a connection when a client says a certain thing."""
+"""A TCP proxy that cuts a connection when a client says a certain thing.
+
+The server behind it may come and go: while it is away, who connects is hung up on.
+"""
 
 import contextlib
 import socket
@@ -27,9 +30,7 @@ class CuttingProxy:
 
     def close(self) -> None:
         for one in [self._listener, *self._open]:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+            _end(one)
         for thread in self._threads:
             thread.join(5)
 
@@ -39,8 +40,13 @@ class CuttingProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._to))
-            self._open += [client, server]
+            try:
+                server = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                client.close()
+                continue
+            self._open = [one for one in self._open if one.fileno() >= 0] + [client, server]
+            self._threads = [one for one in self._threads if one.is_alive()]
             silent = threading.Event()
             for source, sink, asks in ((client, server, True), (server, client, False)):
                 thread = threading.Thread(
@@ -63,6 +69,11 @@ class CuttingProxy:
                 elif silent.is_set():
                     break  # the server's answer: it has done it, the client never hears
                 sink.sendall(data)
-        for one in (source, sink):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+        _end(source)
+        _end(sink)
+
+
+def _end(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)  # wakes who waits on it
+    one.close()

@@ -63,10 +63,10 @@ class Program:
     def stderr(self) -> str:
         return self._log.read_text()
 
-    async def line(self) -> str:
+    async def line(self, timeout_s: float = START_S) -> str:
         """The next line of its output; "" at the end."""
         assert self._process.stdout
-        async with asyncio.timeout(START_S):
+        async with asyncio.timeout(timeout_s):
             text = (await self._process.stdout.readline()).decode()
         self.stdout += text
         return text

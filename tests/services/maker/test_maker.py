@@ -1,11 +1,12 @@
 """The Maker: rows first, then the queues; never twice what is still on its way."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from notify.domain.errors import QueueUnavailable
+from notify.domain.errors import QueueLost, QueueUnavailable
 from notify.domain.model import DeliveryStatus, Reason, SubscriptionStatus
 from notify.domain.ports import Claim, Push, Stream
 from notify.queue.memory import MemoryQueue
@@ -197,6 +198,38 @@ def test_of_a_redelivered_chunk_only_what_is_still_queued_is_pushed(simulate: An
         again = await queued_ids(r)
         assert again == made[1:]
         assert await r.depth(2) == 0
+        assert (await r.gauge(INGEST)).depth == 0
+
+    simulate(work())
+
+
+def test_a_maker_that_stood_still_leaves_the_push_to_who_took_over(
+    simulate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        r = Rig()
+        await r.open()
+        made = await r.accept(3)
+        lease_s = r.config.queue.lease_ms / 1000
+        store = r.storage.insert_deliveries
+
+        async def stand_still(split: fanout.Split) -> set[int]:
+            monkeypatch.undo()
+            known = await store(split)
+            await r.clock.sleep(1.5 * lease_s)
+            await first.chunks.tend()  # too late: that was due long ago
+            return known
+
+        monkeypatch.setattr(r.storage, "insert_deliveries", stand_still)
+        first = r.maker("first")
+        standing = asyncio.create_task(first.chunks.step(r.stopping))
+        await r.clock.sleep(1.2 * lease_s)
+        second = r.maker("second")
+        await second.chunks.tend()
+        await second.chunks.step(r.stopping)
+        with pytest.raises(QueueLost, match="others have it"):
+            await standing
+        assert await queued_ids(r) == made
         assert (await r.gauge(INGEST)).depth == 0
 
     simulate(work())

@@ -15,7 +15,7 @@ NO_CLAIM: Any = None  # a lane does not look at it
 
 def job(number: int) -> Job:
     message = MessageRecord(number, 1, "a", "", b"", "", 0, 0, b"{}")
-    return Held(NO_CLAIM, 1), DeliveryRecord(0, message)
+    return Held(NO_CLAIM, 1, 0), DeliveryRecord(0, message)
 
 
 class Rig:
@@ -107,6 +107,20 @@ def test_jobs_that_come_as_the_last_worker_ends_are_worked_on(simulate: Any) -> 
         r.lane.add([job(1)], 1)
         await r.end()
         assert r.done == [1, 2]
+
+    simulate(work())
+
+
+def test_a_quiet_endpoint_keeps_one_of_the_workers_that_end_at_once(simulate: Any) -> None:
+    """Each of them would leave the rest to the other, and nobody claims for a lane with jobs."""
+
+    async def work() -> None:
+        r = Rig()
+        r.lane.add([job(n) for n in range(5)], 2)
+        await asyncio.sleep(0.5)
+        r.lane.keep_quiet(0)
+        await asyncio.sleep(10)
+        assert r.done == list(range(5))
 
     simulate(work())
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from notify.config import load
-from notify.domain.errors import QueueUnavailable
+from notify.domain.errors import QueueLost, QueueUnavailable
 from notify.domain.ports import Claim, Push, Stream, StreamKind
 from notify.queue.memory import MemoryQueue
 from notify.sender.outcomes import MARK, Held, Outcomes
@@ -42,6 +42,8 @@ class FailingQueue(MemoryQueue):
     async def ack(self, claims: Sequence[Claim], pushes: Sequence[Push] = ()) -> None:
         if self.fail == "before":
             raise QueueUnavailable("away")
+        if self.fail == "late":
+            await asyncio.sleep(1)
         await super().ack(claims, pushes)
         if self.fail == "after":
             raise QueueUnavailable("the answer is lost")
@@ -59,7 +61,7 @@ class Rig:
         packed = chunk.pack_deliveries(1, [delivery(number) for number in numbers])
         await self.queue.push([Push(STREAM, packed, len(numbers))])
         [claim] = await self.queue.claim([STREAM], "w", 1)
-        return Held(claim, len(numbers))
+        return Held(claim, len(numbers), START_MS)
 
     async def depths(self) -> tuple[int, int]:
         """What the subscription's queue and the mark stream hold."""
@@ -152,6 +154,36 @@ def test_a_failed_flush_keeps_everything(simulate: Any, fail: str) -> None:
         marks = await r.marks()
         assert marks[-1] == [1, 2]
         assert len(marks) == (1 if fail == "before" else 2)
+
+    simulate(work())
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+def test_a_retry_that_the_queue_lost_is_kept_by_the_database(
+    simulate: Any, under_way: bool
+) -> None:
+    """Marked queued it would be in no queue, until the sweep of the forgotten comes by."""
+
+    async def work() -> None:
+        r = await rig()
+        held = await r.held(1, 2)
+        r.outcomes.decide(held, delivery(1), outcome(1, QUEUED, START_MS))
+        r.outcomes.decide(held, delivery(2), outcome(2))
+        r.queue.flush()
+        if under_way:
+            r.queue.fail = "late"
+            flushing = asyncio.create_task(r.outcomes.flush())
+            await asyncio.sleep(0.5)
+        r.outcomes.queue_lost()
+        if under_way:
+            with pytest.raises(QueueLost):
+                await flushing
+            r.queue.fail = ""
+        await r.queue.begin_epoch("2")
+        assert await r.outcomes.flush() == []
+        assert await r.depths() == (0, 2)
+        [claim] = await r.queue.claim([MARK], "marker", 9)
+        assert [o.status for o in chunk.unpack_outcomes(claim.chunk)] == [PENDING, DELIVERED]
 
     simulate(work())
 

@@ -1,10 +1,14 @@
 """An endpoint that asks to be left alone is, all of it; and nothing is repeated that was tried."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from notify.domain.errors import QueueUnavailable
 from notify.domain.model import DeliveryStatus, SubscriptionStatus
-from notify.domain.ports import Answer
+from notify.domain.ports import Answer, Claim
 from notify.domain.retry import Retry
 from tests.services.rig import OK, Request, Rig, counts
 from tests.services.sender.test_sender import Running, until
@@ -97,6 +101,53 @@ def test_a_queue_that_was_lost_and_rebuilt_unseen_repeats_only_what_was_under_wa
         repeated = [id_ for id_ in made if r.consumers.got().count(id_) > 1]
         assert len(repeated) <= 3
         assert set(r.consumers.got()) == set(made)
+
+    simulate(work())
+
+
+def test_a_lost_queue_is_noticed_whichever_subscription_asks_first(simulate: Any) -> None:
+    """A worker is told once: what any of its lanes hears concerns them all."""
+
+    async def work() -> None:
+        r = Rig(**{"sender.concurrency_max": 1, "queue.chunk_rows_max": 100})
+        await r.open(2)
+        r.consumers.behaviour = lambda q: (0.1 if q.sub_id == 1 else 0.4, OK)
+        await r.queued(5)
+        async with Running(r):
+            await asyncio.sleep(0.45)  # the last of the first, the second of the other
+            r.queue.flush()
+            await r.queue.begin_epoch("2-2")
+            await asyncio.sleep(5)
+        assert len(r.consumers.got(1)) == 5
+        assert len(r.consumers.got(2)) == 2, "the rest is rebuilt from the database"
+
+    simulate(work())
+
+
+def test_a_sender_that_stood_still_begins_nothing_of_what_it_held(
+    simulate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        r = Rig(**{"sender.concurrency_max": 1, "queue.chunk_rows_max": 100})
+        await r.open()
+        first, *others = await r.queued(5)
+        lease_s = r.config.queue.lease_ms / 1000
+        renew = r.queue.renew
+
+        async def stand_still(claims: Sequence[Claim], worker: str) -> None:
+            if worker == "still":
+                raise QueueUnavailable("as far away as if it were stopped")
+            await renew(claims, worker)
+
+        monkeypatch.setattr(r.queue, "renew", stand_still)
+        tries = iter((1.5 * lease_s,))
+        r.consumers.behaviour = lambda _: (next(tries, 0.1), OK)
+        async with Running(r, r.sender("still")):
+            await asyncio.sleep(0.1)
+            async with Running(r, r.sender("takes over")):
+                await asyncio.sleep(3 * lease_s)
+        assert r.consumers.got().count(first) == 2
+        assert [id_ for id_ in r.consumers.got() if id_ != first] == others
 
     simulate(work())
 
