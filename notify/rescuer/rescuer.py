@@ -61,7 +61,7 @@ class Rescuer:
             storage, queue, directory, clock, config, queue_config, self._take_lease
         )
         self._ledger: list[LedgerRow] = []
-        self._swept_ms = 0
+        self._looked_ms = 0
         self._swept_forgotten_ms = 0
         self.deliveries_rescued = 0
         self.deliveries_fed = 0
@@ -121,19 +121,22 @@ class Rescuer:
 
     async def step(self) -> None:
         """One round: rebuild, sweep when it is time, feed. Call it every feed_interval_ms."""
+        now_ms = self._clock.now_ms()
+        due = now_ms - self._looked_ms >= self._config.interval_ms
+        if not due and not any(row.pending for row in self._ledger):
+            return  # an idle system asks next to nothing
         led, self.leads = self.leads, await self._take_lease()
         if not self.leads:
+            self._ledger = []
+            self._looked_ms = now_ms
             return
         if not led:
             self._unsplit.begin()
         await self._rebuild_if_lost(alone=False)
-        now_ms = self._clock.now_ms()
-        due = now_ms - self._swept_ms >= self._config.interval_ms
-        if due or any(row.pending for row in self._ledger):
-            self._ledger = await self._storage.ledger()
+        self._ledger = await self._storage.ledger()
         if due:
-            self._swept_ms = now_ms
             await self._unsplit.sweep(now_ms)
+            self._looked_ms = now_ms
         if now_ms - self._swept_forgotten_ms >= self._config.forgotten_grace_ms // 3:
             self._swept_forgotten_ms = now_ms
             await self._sweep_forgotten(self._ledger, now_ms)
@@ -159,7 +162,6 @@ class Rescuer:
         # nobody does, no time is asked for: the clock may have been set back since.
         until_ms = FOREVER_MS if alone else begun_ms
         deliveries = await self._storage.forget_queued(None, until_ms, now_ms)
-        self._swept_ms = 0  # what is pending now is to be seen at once
         messages = await self._unsplit.rebuild(until_ms, now_ms)
         # Last, so that a Rescuer that dies before it is done is followed by one that does it.
         await self._storage.set_note(REBUILT_EPOCH, begun_ms)
