@@ -128,13 +128,13 @@ class Rescuer:
             self._unsplit.begin()
         await self._rebuild_if_lost(alone=False)
         now_ms = self._clock.now_ms()
-        due = now_ms - self._swept_ms >= self._config.interval_ms
+        due = _is_over(self._swept_ms, self._config.interval_ms, now_ms)
         if due or any(row.pending for row in self._ledger):
             self._ledger = await self._storage.ledger()
         if due:
             self._swept_ms = now_ms
             await self._unsplit.sweep(now_ms)
-        if now_ms - self._swept_forgotten_ms >= self._config.forgotten_grace_ms // 3:
+        if _is_over(self._swept_forgotten_ms, self._config.forgotten_grace_ms // 3, now_ms):
             self._swept_forgotten_ms = now_ms
             await self._sweep_forgotten(self._ledger, now_ms)
         self.deliveries_fed += await self._feeder.feed(self._ledger)
@@ -189,3 +189,8 @@ class Rescuer:
                 log.warning(
                     "subscription %d: %d forgotten deliveries put back", stream.number, count
                 )
+
+
+def _is_over(since_ms: int, interval_ms: int, now_ms: int) -> bool:
+    """Whether an interval has passed; also where the clock was set back to before it began."""
+    return not since_ms <= now_ms < since_ms + interval_ms
