@@ -4,7 +4,7 @@ Killed between the status and the push: the deliveries are queued in the databas
 the queue, which the Rescuer finds out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from notify.config import QueueConfig, RescuerConfig
@@ -29,6 +29,7 @@ class Feeder:
         clock: Clock,
         config: RescuerConfig,
         queue_config: QueueConfig,
+        keep_lease: Callable[[], Awaitable[bool]],
     ) -> None:
         self._storage = storage
         self._queue = queue
@@ -36,9 +37,15 @@ class Feeder:
         self._clock = clock
         self._config = config
         self._limits = queue_config
+        self._keep_lease = keep_lease
+        self.more = False
 
     async def feed(self, ledger: Sequence[LedgerRow]) -> int:
-        """One round over all subscriptions with pending deliveries; how many were moved."""
+        """One round over all subscriptions with pending deliveries; how many were moved.
+
+        A page of each at most; `more` says whether one was full, so that the next round is due.
+        """
+        self.more = False
         waiting = [row for row in ledger if row.pending]
         if not waiting:
             return 0
@@ -68,7 +75,9 @@ class Feeder:
         )
         # Off too early is harmless: a Maker that still saw the flag adds a pending row after
         # this, and the next round finds it.
-        await self._set_spilling(stream, gauge, len(deliveries) == limit)
+        full = len(deliveries) == limit
+        self.more = self.more or full
+        await self._set_spilling(stream, gauge, full)
         if deliveries:
             await self._queue_up(stream, deliveries)
         return len(deliveries)
@@ -89,6 +98,10 @@ class Feeder:
                 if (standing := standings.get((delivery.message.id, stream.number))) is not None
                 and standing.status is DeliveryStatus.QUEUED
             ]
+        if not await self._keep_lease():
+            # Stopped for longer than the lease: another one may have put these back by now, as
+            # it does with what is in no queue.
+            return
         await self._queue.push(
             [
                 Push(stream, chunk.pack_deliveries(stream.number, part), len(part))

@@ -26,7 +26,7 @@ from notify.rescuer.unsplit import Unsplit
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.metrics import Figure, export
 from notify.runtime.rescue import LEASE, MARK, REBUILT_EPOCH, epoch_begun_ms
-from notify.runtime.steps import Stopping, run_every
+from notify.runtime.steps import Stopping, run_steps
 from notify_core import ids
 
 LEASE_MS: Final = 10_000
@@ -56,7 +56,9 @@ class Rescuer:
         self._random = random
         self._config = config
         self._worker = worker
-        self._feeder = Feeder(storage, queue, directory, clock, config, queue_config)
+        self._feeder = Feeder(
+            storage, queue, directory, clock, config, queue_config, self._take_lease
+        )
         self._unsplit = Unsplit(
             storage, queue, directory, clock, config, queue_config, self._take_lease
         )
@@ -79,8 +81,13 @@ class Rescuer:
 
     async def run(self, stopping: Stopping) -> None:
         """Rescue and feed until stopping."""
-        interval_ms = self._config.feed_interval_ms
-        await run_every("rescuer", self.step, interval_ms, stopping, self._random)
+        pause_s = self._config.feed_interval_ms / 1000
+
+        async def step_and_pause() -> None:
+            if not await self.step():
+                await stopping.pause(pause_s)
+
+        await run_steps("rescuer", step_and_pause, stopping, self._random)
         await self.close()
 
     async def close(self) -> None:
@@ -119,17 +126,20 @@ class Rescuer:
             ],
         )
 
-    async def step(self) -> None:
-        """One round: rebuild, sweep when it is time, feed. Call it every feed_interval_ms."""
+    async def step(self) -> bool:
+        """One round: rebuild, sweep when it is time, feed. Call it every feed_interval_ms.
+
+        Whether more waits that could be fed at once.
+        """
         now_ms = self._clock.now_ms()
-        due = now_ms - self._looked_ms >= self._config.interval_ms
+        due = _is_over(self._looked_ms, self._config.interval_ms, now_ms)
         if not due and not any(row.pending for row in self._ledger):
-            return  # an idle system asks next to nothing
+            return False  # an idle system asks next to nothing
         led, self.leads = self.leads, await self._take_lease()
         if not self.leads:
             self._ledger = []
             self._looked_ms = now_ms
-            return
+            return False
         if not led:
             self._unsplit.begin()
         await self._rebuild_if_lost(alone=False)
@@ -137,10 +147,11 @@ class Rescuer:
         if due:
             await self._unsplit.sweep(now_ms)
             self._looked_ms = now_ms
-        if now_ms - self._swept_forgotten_ms >= self._config.forgotten_grace_ms // 3:
+        if _is_over(self._swept_forgotten_ms, self._config.forgotten_grace_ms // 3, now_ms):
             self._swept_forgotten_ms = now_ms
             await self._sweep_forgotten(self._ledger, now_ms)
         self.deliveries_fed += await self._feeder.feed(self._ledger)
+        return self._feeder.more
 
     async def _take_lease(self) -> bool:
         return await self._queue.lease(LEASE, self._worker, LEASE_MS)
@@ -191,3 +202,8 @@ class Rescuer:
                 log.warning(
                     "subscription %d: %d forgotten deliveries put back", stream.number, count
                 )
+
+
+def _is_over(since_ms: int, interval_ms: int, now_ms: int) -> bool:
+    """Whether an interval has passed; also where the clock was set back to before it began."""
+    return not since_ms <= now_ms < since_ms + interval_ms

@@ -24,7 +24,8 @@ class Unsplit:
     """Sweeps over the messages in the order of their ids, one behind the other.
 
     Each has come so far as its age allows; before that, nothing is unsplit. What was found and
-    pushed is not split yet: until it is, the sweep stays before it.
+    pushed is not split yet: until it is, the sweep stays before it. None goes beyond the last
+    message: where this clock is ahead for a while, what comes afterwards is looked at all the same.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Unsplit:
         seen_ms = 0
         for at, age_ms in enumerate(self._ages_ms):
             from_ms = max(seen_ms, self._from_ms[at])
-            until_ms = min(latest_ms, now_ms - age_ms)
+            until_ms = min(latest_ms, now_ms - age_ms, ids.id_ms(last_id) + 1)
             if from_ms < until_ms and room > 0:
                 before = self.messages
                 from_ms = await self._push(from_ms, until_ms, room)
@@ -132,4 +133,6 @@ class Unsplit:
         expired_ms = now_ms - self._limits.lease_ms * 2
         if oldest_ms:
             expired_ms = min(expired_ms, oldest_ms - 1)
-        self._pushed = {id_: at_ms for id_, at_ms in self._pushed.items() if at_ms > expired_ms}
+        self._pushed = {
+            id_: at_ms for id_, at_ms in self._pushed.items() if expired_ms < at_ms <= now_ms
+        }

@@ -160,7 +160,9 @@ class Sender:
         # at, for what was missed, and for delayed chunks that are due.
         now_ms = self._clock.now_ms()
         scan = self._pushed
-        if now_ms >= self._scan_ms or version != self._scanned_version:
+        # Later than IDLE_MS from now, it was said by a clock that was set back since.
+        in_time = self._scan_ms - IDLE_MS <= now_ms < self._scan_ms
+        if not in_time or version != self._scanned_version:
             scan = streams
             self._scan_ms, self._scanned_version = now_ms + IDLE_MS, version
         due_ms = await self._queue.promote(scan, now_ms)

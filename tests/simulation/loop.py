@@ -36,10 +36,13 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 
 class SimulatedClock:
-    """The clock of the running simulated loop (port Clock)."""
+    """The clock of the running simulated loop (port Clock). ahead_ms: by so much it was set."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
 
     def now_ms(self) -> int:
-        return START_MS + round(asyncio.get_running_loop().time() * 1000)
+        return START_MS + round(asyncio.get_running_loop().time() * 1000) + self.ahead_ms
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -144,7 +144,8 @@ end
 -- So many items fewer than before; what a stream keeps that is empty now. Answers the depth.
 local function less(keys, items)
   if redis.call('XLEN', keys[1]) > 0 or redis.call('EXISTS', keys[2]) == 1 then
-    return redis.call('HINCRBY', keys[4], 'depth', -items)
+    -- As text: Lua has a -0, which Redis does not take for a number.
+    return redis.call('HINCRBY', keys[4], 'depth', string.format('%d', -items))
   end
   redis.call('HSET', keys[4], 'depth', 0)
   redis.call('EXPIRE', keys[1], EMPTY_TTL_S)

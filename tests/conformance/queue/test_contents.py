@@ -139,3 +139,14 @@ def test_a_replaced_chunk_is_found_by_who_looked_before(backend: Backend, run: R
         assert [claim.chunk for claim in await queue.claim([A], "w1", 9)] == [b"ab"]
 
     run(scenario())
+
+
+@pytest.mark.parametrize("due_ms", [0, 1000])
+def test_a_chunk_is_replaced_by_one_of_as_many_items(queue: Queue, run: Run, due_ms: int) -> None:
+    async def scenario() -> None:
+        await queue.push([Push(A, b"abc", 3, due_ms, 50)])
+        assert await queue.replace(A, await one(queue), b"abd", 3)
+        assert (await one(queue)).chunk == b"abd"
+        assert await queue.gauges([A]) == [(3, 50, False)]
+
+    run(scenario())

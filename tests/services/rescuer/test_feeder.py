@@ -19,6 +19,11 @@ class FeedRig(Rig):
         await self.set_status(sub_id, SubscriptionStatus.NORMAL)
         return made
 
+    leads = True
+
+    async def keep_lease(self) -> bool:
+        return self.leads
+
     async def feed(self) -> int:
         feeder = Feeder(
             self.storage,
@@ -27,6 +32,7 @@ class FeedRig(Rig):
             self.clock,
             self.config.rescuer,
             self.config.queue,
+            self.keep_lease,
         )
         return await feeder.feed(await self.storage.ledger())
 
@@ -35,6 +41,21 @@ class FeedRig(Rig):
         claims = await self.queue.claim([sub(sub_id)], "reader", 100)
         await self.queue.ack(claims)
         return [d.message.id for c in claims for d in chunk.unpack_deliveries(c.chunk)[1]]
+
+
+def test_who_lost_the_lease_pushes_nothing_more(simulate: Any) -> None:
+    """Stopped between status and push: whoever leads now may have put them back meanwhile."""
+
+    async def work() -> None:
+        r = FeedRig()
+        await r.open()
+        await r.held(3)
+        r.leads = False
+        await r.feed()
+        assert await r.take() == []
+        assert counts(await r.account(1)) == (0, 0, 3, 0)  # queued: the sweep finds them
+
+    simulate(work())
 
 
 def test_the_oldest_come_first_as_many_as_there_is_room_for(simulate: Any) -> None:

@@ -206,6 +206,27 @@ def test_a_rescued_message_is_not_rescued_again_while_its_copy_may_wait(simulate
     simulate(work())
 
 
+def test_a_clock_that_is_set_back_stops_no_work(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig()
+        await r.open()
+        rescuer = r.rescuer()
+        r.clock.ahead_ms = 3_600_000
+        await rounds(rescuer, r, 20)
+        r.clock.ahead_ms = 0
+        await rounds(rescuer, r, 1)
+        await r.store(3)  # its chunk never reached the stream
+        await rounds(rescuer, r, 10)
+        assert rescuer.messages_rescued == 3
+        await r.split()
+        await forget(r)
+        await rounds(rescuer, r, 3 * FORGOTTEN_S)
+        assert rescuer.deliveries_rescued == 3
+        assert rescuer.deliveries_fed == 3
+
+    simulate(work())
+
+
 async def forget(r: Rig) -> None:
     """The queue loses a subscription's chunks without losing its epoch."""
     await r.queue.ack(await r.queue.claim([sub(1)], "loses it", 1000))

@@ -183,6 +183,30 @@ def test_retries_come_when_they_are_due_until_the_policy_gives_up(simulate: Any)
     simulate(work())
 
 
+def test_a_clock_that_is_set_back_stops_no_look_at_all_queues(simulate: Any) -> None:
+    """For what nobody was woken for: its pusher died in between."""
+
+    async def work() -> None:
+        r = Rig()
+        await r.open(1)
+
+        async def wait_deaf(_: object, __: str, timeout_s: float) -> tuple[()]:
+            await r.clock.sleep(timeout_s)
+            return ()
+
+        r.queue.wait = wait_deaf  # type: ignore[method-assign]
+        r.clock.ahead_ms = 3_600_000
+        async with Running(r):
+            await asyncio.sleep(5)
+            r.clock.ahead_ms = 0
+            await asyncio.sleep(5)
+            made = await r.queued(1)
+            await asyncio.sleep(5)
+            assert r.consumers.got() == made
+
+    simulate(work())
+
+
 def test_stopping_finishes_what_is_under_way_and_hands_back_the_rest(simulate: Any) -> None:
     async def work() -> None:
         r = Rig()
