@@ -17,7 +17,7 @@ from notify.embedded import DATA_FILE, Notify
 from notify.embedded.admin_token import FILE, read_or_make
 from notify.runtime.clock import SystemRandom
 from notify.runtime.command import config_option, given
-from notify.runtime.process import tune_gc
+from notify.runtime.process import tune_process
 from notify.storage import sqlite_url
 
 TOKEN_DIR = Path("notify-data")
@@ -96,7 +96,7 @@ async def _serve(config: Config) -> None:
             click.echo(f"Notify is up at {notify.url}, data in {notify.data_dir}, core {core}")
             if not config.api.admin_token:
                 click.echo(f"The admin token is in {notify.data_dir / FILE}")
-            tune_gc()
+            tune_process()
             failure = asyncio.create_task(notify.failure())
             stopped = asyncio.create_task(stop.wait())
             done, _ = await asyncio.wait((failure, stopped), return_when=asyncio.FIRST_COMPLETED)

@@ -24,7 +24,7 @@ from notify.queue import open_queue
 from notify.runtime.clock import SystemClock, SystemRandom
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.health import HealthApp, missing
-from notify.runtime.process import tune_gc
+from notify.runtime.process import tune_process
 from notify.runtime.serving import Serving, bind, served, url_of
 from notify.runtime.steps import Stopping, run_every
 from notify.storage import open_storage
@@ -80,7 +80,7 @@ class Host:
             if not await self._patiently(opening):
                 return False
         self._waiting_for = ""
-        tune_gc()
+        tune_process()
         return True
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ import sys
 def test_what_was_loaded_is_never_looked_at_again_and_cycles_still_go():
     program = """
 import gc, weakref
-from notify.runtime.process import GC_THRESHOLD, tune_gc
+from notify.runtime.process import GC_THRESHOLD, tune_process
 
 class Node:
     pass
@@ -17,7 +17,7 @@ def cycle():
     node.self = node
     return weakref.ref(node)
 
-tune_gc()
+tune_process()
 assert gc.get_freeze_count() > 1000
 assert gc.get_threshold()[0] == GC_THRESHOLD
 assert gc.isenabled()
