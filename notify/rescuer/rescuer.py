@@ -11,6 +11,7 @@ forgotten        a queued delivery that is older than everything in its queue an
                  on its way to the Marker, by a grace: it becomes pending
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -57,9 +58,7 @@ class Rescuer:
         self._config = config
         self._worker = worker
         self._feeder = Feeder(storage, queue, directory, clock, config, queue_config)
-        self._unsplit = Unsplit(
-            storage, queue, directory, clock, config, queue_config, self._take_lease
-        )
+        self._unsplit = Unsplit(storage, queue, directory, clock, config, queue_config)
         self._ledger: list[LedgerRow] = []
         self._swept_ms = 0
         self._swept_forgotten_ms = 0
@@ -80,7 +79,10 @@ class Rescuer:
     async def run(self, stopping: Stopping) -> None:
         """Rescue and feed until stopping."""
         interval_ms = self._config.feed_interval_ms
-        await run_every("rescuer", self.step, interval_ms, stopping, self._random)
+        await asyncio.gather(
+            run_every("rescuer", self.step, interval_ms, stopping, self._random),
+            run_every("rescuer lease", self._keep_lease, LEASE_MS // 3, stopping, self._random),
+        )
         await self.close()
 
     async def close(self) -> None:
@@ -141,6 +143,11 @@ class Rescuer:
 
     async def _take_lease(self) -> bool:
         return await self._queue.lease(LEASE, self._worker, LEASE_MS)
+
+    async def _keep_lease(self) -> None:
+        """A step over many deliveries takes longer than a lease."""
+        if self.leads:
+            self.leads = await self._take_lease()
 
     async def _rebuild_if_lost(self, alone: bool) -> None:
         epoch = await self._queue.epoch()

@@ -1,7 +1,6 @@
 """Messages that were accepted and never split: found by their age, given a new ingest chunk."""
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from notify.config import QueueConfig, RescuerConfig
@@ -39,14 +38,12 @@ class Unsplit:
         clock: Clock,
         config: RescuerConfig,
         queue_config: QueueConfig,
-        keep_lease: Callable[[], Awaitable[object]],
     ) -> None:
         self._storage = storage
         self._queue = queue
         self._directory = directory
         self._clock = clock
         self._limits = queue_config
-        self._keep_lease = keep_lease
         self._grace_ms = config.unsplit_grace_ms
         # The oldest first: what it has seen, the next one has to see only from there on.
         self._ages_ms = (*reversed(AGAIN_MS), self._grace_ms)
@@ -118,8 +115,6 @@ class Unsplit:
                 room -= len(new)
                 self.messages += len(new)
             after = messages[-1].id if len(messages) == UNSPLIT_ROWS_MAX else below - 1
-            if after + 1 < end:
-                await self._keep_lease()
         return first_ms or min(until_ms, ids.id_ms(after + 1))
 
     async def _look(self, after: int, below: int) -> list[MessageRecord]:

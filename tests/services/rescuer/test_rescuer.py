@@ -1,5 +1,6 @@
 """The Rescuer: finds in the database what the queue forgot, and only that."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -318,6 +319,29 @@ def test_of_two_rescuers_one_works_until_it_is_gone(simulate: Any) -> None:
         await rounds(two, r, 4)
         assert two.messages_rescued >= 1
         assert one.messages_rescued == 2
+
+    simulate(work())
+
+
+def test_a_rescuer_whose_round_takes_longer_than_its_lease_keeps_it(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig()
+        await r.open(epoch=False)
+        forget_queued, calls = r.storage.forget_queued, []
+
+        async def forget_slowly(*args: Any) -> int:
+            calls.append(args)
+            await r.clock.sleep(60)
+            return await forget_queued(*args)
+
+        r.storage.forget_queued = forget_slowly  # type: ignore[method-assign]
+        rescuers = r.rescuer("one"), r.rescuer("other")
+        running = [asyncio.create_task(one.run(r.stopping)) for one in rescuers]
+        await r.clock.sleep(50)
+        assert sorted(one.leads for one in rescuers) == [False, True]
+        assert len(calls) == 1, "both rebuild"
+        r.stopping.set()
+        await asyncio.gather(*running)
 
     simulate(work())
 
