@@ -56,12 +56,11 @@ class Child:
         delay_s = RESTART_FIRST_S
         while not self._stopping.is_set():
             started_s = time.monotonic()
-            code = await self._run(environ)
+            how = await self._run(environ)
             if self._stopping.is_set():
                 return
             delay_s = RESTART_FIRST_S if time.monotonic() - started_s > STEADY_S else delay_s
             self.restarts += 1
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             click.echo(f"{self.name} {how}; starting it again in {delay_s:g} s", err=True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
@@ -85,17 +84,22 @@ class Child:
                 process.kill()
             await process.wait()
 
-    async def _run(self, environ: Mapping[str, str]) -> int:
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", f"notify.{self.service}", "--supervised", *self._arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=dict(environ),
-            pass_fds=self._fds,
-            # Ctrl-C reaches a whole process group: only the supervisor is to act on it.
-            process_group=0,
-        )
+    async def _run(self, environ: Mapping[str, str]) -> str:
+        """Run one to its end, and say what end that was."""
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", f"notify.{self.service}", "--supervised", *self._arguments),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env=dict(environ),
+                pass_fds=self._fds,
+                # Ctrl-C reaches a whole process group: only the supervisor is to act on it.
+                process_group=0,
+            )
+        except OSError as error:
+            # No memory, processes or files left: what killed the last one is likely to be over.
+            return f"cannot be started ({error.strerror})"
         if self._stopping.is_set():
             process.terminate()  # `stop` did not see it yet
         assert process.stdout is not None
@@ -103,7 +107,8 @@ class Child:
             said = line.decode(errors="replace").rstrip().removeprefix(f"notify {self.service} ")
             click.echo(f"{self.name} (pid {process.pid}) {said}")
             self.up.set()
-        return await process.wait()
+        code = await process.wait()
+        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 class Supervisor:

@@ -11,6 +11,7 @@ forgotten        a queued delivery that is older than everything in its queue an
                  on its way to the Marker, by a grace: it becomes pending
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -26,7 +27,7 @@ from notify.rescuer.unsplit import Unsplit
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.metrics import Figure, export
 from notify.runtime.rescue import LEASE, MARK, REBUILT_EPOCH, epoch_begun_ms
-from notify.runtime.steps import Stopping, run_steps
+from notify.runtime.steps import Stopping, run_every, run_steps
 from notify_core import ids
 
 LEASE_MS: Final = 10_000
@@ -59,9 +60,7 @@ class Rescuer:
         self._feeder = Feeder(
             storage, queue, directory, clock, config, queue_config, self._take_lease
         )
-        self._unsplit = Unsplit(
-            storage, queue, directory, clock, config, queue_config, self._take_lease
-        )
+        self._unsplit = Unsplit(storage, queue, directory, clock, config, queue_config)
         self._ledger: list[LedgerRow] = []
         self._looked_ms = 0
         self._swept_forgotten_ms = 0
@@ -87,7 +86,10 @@ class Rescuer:
             if not await self.step():
                 await stopping.pause(pause_s)
 
-        await run_steps("rescuer", step_and_pause, stopping, self._random)
+        await asyncio.gather(
+            run_steps("rescuer", step_and_pause, stopping, self._random),
+            run_every("rescuer lease", self._keep_lease, LEASE_MS // 3, stopping, self._random),
+        )
         await self.close()
 
     async def close(self) -> None:
@@ -155,6 +157,11 @@ class Rescuer:
 
     async def _take_lease(self) -> bool:
         return await self._queue.lease(LEASE, self._worker, LEASE_MS)
+
+    async def _keep_lease(self) -> None:
+        """A step over many deliveries takes longer than a lease."""
+        if self.leads:
+            self.leads = await self._take_lease()
 
     async def _rebuild_if_lost(self, alone: bool) -> None:
         epoch = await self._queue.epoch()

@@ -1,14 +1,15 @@
 """Messages that were accepted and never split: found by their age, given a new ingest chunk."""
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from notify.config import QueueConfig, RescuerConfig
+from notify.domain.errors import StorageError
 from notify.domain.ports import Clock, Queue, Storage
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.rescue import INGEST, UNSPLIT_FROM, UNSPLIT_ROWS_MAX, ingest_pushes
 from notify_core import ids
+from notify_core.records import MessageRecord
 
 # A commit may come later than its message's id by as long as the database stalls: the messages of
 # each moment are looked at again at these ages, after a first look at unsplit_grace_ms.
@@ -16,6 +17,7 @@ AGAIN_MS: Final = (35_000, 120_000, 600_000)
 # A statement reads the messages of so long a time; more while that is quick, fewer where it is not.
 SPAN_FIRST_MS: Final = 3_600_000
 SPAN_MIN_MS: Final = 1_000
+SPAN_MAX_MS: Final = 30 * 86_400_000
 QUICK_S: Final = 0.1
 SLOW_S: Final = 1.0
 
@@ -36,14 +38,12 @@ class Unsplit:
         clock: Clock,
         config: RescuerConfig,
         queue_config: QueueConfig,
-        keep_lease: Callable[[], Awaitable[object]],
     ) -> None:
         self._storage = storage
         self._queue = queue
         self._directory = directory
         self._clock = clock
         self._limits = queue_config
-        self._keep_lease = keep_lease
         self._grace_ms = config.unsplit_grace_ms
         # The oldest first: what it has seen, the next one has to see only from there on.
         self._ages_ms = (*reversed(AGAIN_MS), self._grace_ms)
@@ -64,6 +64,7 @@ class Unsplit:
         """The ingest stream was lost: push what it held; how many messages."""
         self.begin()
         from_ms = min(now_ms - AGAIN_MS[-1], await self._storage.note(UNSPLIT_FROM))
+        until_ms = min(until_ms, ids.id_ms(await self._storage.last_message_id()) + 1)
         before = self.messages
         await self._push(from_ms, until_ms, self._limits.ingest_depth_max)
         return self.messages - before
@@ -103,11 +104,7 @@ class Unsplit:
         first_ms = 0
         while after + 1 < end and room > 0:
             below = min(end, ids.id_floor(ids.id_ms(after + 1) + self._span_ms))
-            began_s = time.perf_counter()
-            messages = await self._storage.unsplit(
-                after, below, UNSPLIT_ROWS_MAX, self._limits.inline_bytes_max
-            )
-            self._pace(time.perf_counter() - began_s)
+            messages = await self._look(after, below)
             if messages:
                 first_ms = first_ms or ids.id_ms(messages[0].id)
             new = [message for message in messages if message.id not in self._pushed]
@@ -118,14 +115,24 @@ class Unsplit:
                 room -= len(new)
                 self.messages += len(new)
             after = messages[-1].id if len(messages) == UNSPLIT_ROWS_MAX else below - 1
-            if after + 1 < end:
-                await self._keep_lease()
         return first_ms or min(until_ms, ids.id_ms(after + 1))
+
+    async def _look(self, after: int, below: int) -> list[MessageRecord]:
+        began_s = time.perf_counter()
+        try:
+            messages = await self._storage.unsplit(
+                after, below, UNSPLIT_ROWS_MAX, self._limits.inline_bytes_max
+            )
+        except StorageError:
+            self._pace(SLOW_S)  # it may have been too much for the time that an answer may take
+            raise
+        self._pace(time.perf_counter() - began_s)
+        return messages
 
     def _pace(self, seconds: float) -> None:
         if seconds < QUICK_S:
-            self._span_ms *= 2
-        elif seconds > SLOW_S:
+            self._span_ms = min(self._span_ms * 2, SPAN_MAX_MS)
+        elif seconds >= SLOW_S:
             self._span_ms = max(self._span_ms // 2, SPAN_MIN_MS)
 
     def _forget_pushed(self, now_ms: int, oldest_ms: int) -> None:

@@ -48,6 +48,11 @@ class Lane:
         return frozenset(self._tasks)
 
     @property
+    def working(self) -> int:
+        """How many workers there are; one has ended even where its call-back has yet to run."""
+        return sum(not task.done() for task in self._tasks)
+
+    @property
     def limit(self) -> int:
         """How many tries may be under way now."""
         if self._slow_start is None:
@@ -84,13 +89,8 @@ class Lane:
         for task in self._tasks:
             task.cancel()
 
-    @property
-    def _working(self) -> int:
-        # A worker that just returned has ended, though its call-back has yet to run.
-        return sum(not task.done() for task in self._tasks)
-
     def _staff(self) -> None:
-        for _ in range(min(len(self.jobs), self.limit - self._working)):
+        for _ in range(min(len(self.jobs), self.limit - self.working)):
             task = asyncio.create_task(self._work(), name=f"lane {self.sub_id}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -99,11 +99,13 @@ class Lane:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("a worker of lane %d failed", self.sub_id, exc_info=error)
+            self._staff()  # it may have been the last one
 
     async def _work(self) -> None:
         while True:
             while self.jobs:
-                if len(self._tasks) > self.limit and self._working > self.limit:
+                # Counted only where it may matter; of those that end in one moment the last stays.
+                if len(self._tasks) > self.limit and self.working > self.limit:
                     return
                 await self._deliver(self, self.jobs.popleft())
             if self._refilling:

@@ -113,11 +113,13 @@ class Sender:
         """Deliver until stopping, then finish or hand back what is held."""
         self._stopping = stopping
         tend_ms = self._queue_config.lease_ms // 3
-        never = Stopping(self._clock)
+        drained = Stopping(self._clock)
         try:
             async with asyncio.TaskGroup() as group:
-                handing_on = group.create_task(
-                    run_steps("sender outcomes", self._hand_on, never, self._random)
+                group.create_task(
+                    run_steps(
+                        "sender outcomes", lambda: self._hand_on(drained), drained, self._random
+                    )
                 )
                 async with asyncio.TaskGroup() as claiming:
                     claiming.create_task(run_steps("sender", self._step, stopping, self._random))
@@ -125,12 +127,12 @@ class Sender:
                         run_every("sender leases", self._tend, tend_ms, stopping, self._random)
                     )
                 # Draining may take longer than a lease, which would give the rest to another.
-                renewing = group.create_task(
-                    run_every("sender leases", self._renew, tend_ms, never, self._random)
+                group.create_task(
+                    run_every("sender leases", self._renew, tend_ms, drained, self._random)
                 )
                 await self._drain()
-                renewing.cancel()
-                handing_on.cancel()
+                # Not cancelled: what was cut off while it is handed on would be pushed again.
+                drained.set()
             await self._flush_last()
         finally:
             for lane in self._lanes.values():
@@ -326,8 +328,8 @@ class Sender:
         for held, deliveries in by_held.values():
             self._outcomes.hand_back(held, sub_id, deliveries, due_ms)
 
-    async def _hand_on(self) -> None:
-        await self._outcomes.wait(IDLE_MS / 1000)
+    async def _hand_on(self, drained: Stopping) -> None:
+        await drained.cut_short(self._outcomes.wait(IDLE_MS / 1000))
         for claim in await self._outcomes.flush():
             self._held.pop((claim.stream, claim.entry), None)
 

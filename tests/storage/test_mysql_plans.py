@@ -13,6 +13,7 @@ from tests.servers.mariadb import Mariadb
 from tests.storage.conftest import DATABASE
 
 MESSAGES, SUBS = 12_000, 5
+ACCOUNTS, SLOTS = 500, 8
 IDS = message_ids(MESSAGES)
 FAR = 1 << 62
 
@@ -30,6 +31,8 @@ def filled(server: Mariadb) -> Mariadb:
     tries = [(id_, 1, 1, NOW, 5, 500, "", b"") for id_ in IDS]
     head = b"INSERT INTO receive_attempt (%s) VALUES " % mark.ATTEMPT_COLUMNS.encode()
     statements += sqltext.insert(head, tries, b"", 2000, 10**6, False)
+    slots = [(sub, slot, 1, 0, 0, 1, 0) for sub in range(1, ACCOUNTS) for slot in range(SLOTS)]
+    statements += queries.insert("change_ledger", slots, 10**6)
     statements += queries.insert("take_keys", [(id_, 1, b"k", id_, NOW) for id_ in IDS], 10**6)
     server.sql(*statements, database=DATABASE)
     for table in server.sql("SHOW TABLES", database=DATABASE):
@@ -93,6 +96,17 @@ def test_windows_are_read_in_the_order_of_an_index(
 ) -> None:
     # The server estimates; a wrong plan would read all five subscriptions, or begin at the top.
     read_well(filled, queries.statement(name, *before, top, *after), 2 * MESSAGES)
+
+
+@pytest.mark.parametrize("subs", [1, 20])
+def test_the_slots_of_one_account_are_read_without_the_others(filled: Mariadb, subs: int) -> None:
+    statement = queries.statement("queued_slots_of", list(range(1, subs + 1)))
+    [(_, _, _, kind, _, key, _, _, rows, extra)] = filled.sql(
+        b"EXPLAIN " + statement, database=DATABASE
+    )
+    assert (kind in ("ref", "range"), key) == (True, "PRIMARY")
+    assert int(rows) <= 2 * subs * SLOTS
+    assert "filesort" not in extra
 
 
 def test_pages_of_everything_go_on_at_their_key(filled: Mariadb) -> None:

@@ -38,20 +38,30 @@ def insert(db: Session, split: fanout.Split) -> set[int]:
     statements = [
         plain(text) for text in split.insert_sql(queries.ROWS_MAX, db.statement_bytes_max)
     ]
-    known: dict[Key, Standing] = {}
+    known: set[Key] = set()
+    own: set[Key] = set()
     for _ in range(_CROSSINGS_MAX):
         try:
             with db.transaction():
                 db.change_all(statements)
                 _account(db, rows)
         except Duplicate:
-            known = standings(db, {row[:2] for row in split.rows})
             first = {row[:2]: row for row in reversed(split.rows)}
+            states = {state[:2]: state[2:] for state in _states(db, first.keys())}
+            known = set(states)
+            if db.retried:
+                # This very call stored them before its connection was lost: they are no others'.
+                own = {key for key in known if states[key] == _state(first[key])}
             rows = [first[key] for key in sorted(first) if key not in known]
             statements = queries.insert_grouped("insert_deliveries", rows, db.statement_bytes_max)
         else:
-            return {msg_id for msg_id, _ in known}
+            return {msg_id for msg_id, _ in known - own}
     raise StorageUnavailable("other Makers split the same messages again and again: try again")
+
+
+def _state(row: Row) -> tuple[int, ...]:
+    """Status, attempts, due_ms and updated_ms of a row, as they are read back."""
+    return row[2], row[3], row[5], row[6]
 
 
 def plain(statement: bytes) -> bytes:

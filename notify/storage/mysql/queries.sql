@@ -295,6 +295,11 @@ SELECT msg_id FROM receive_drop WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN 
 -- Where queued deliveries are, or were: the sums over the lanes say which.
 SELECT sub_id, slot, queued FROM ledger WHERE queued <> 0 ORDER BY sub_id, slot LIMIT 1000000;
 
+-- name: queued_slots_of
+-- As queued_slots, of these subscriptions.
+SELECT sub_id, slot, queued FROM ledger WHERE sub_id IN (?) AND queued <> 0
+ORDER BY sub_id, slot LIMIT 1000000;
+
 -- name: lock_account
 -- All slots of one subscription, at this very moment and until the transaction ends.
 SELECT slot, matched, delivered, dropped, queued, pending FROM ledger

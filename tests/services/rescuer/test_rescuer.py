@@ -1,5 +1,6 @@
 """The Rescuer: finds in the database what the queue forgot, and only that."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,8 @@ from notify.domain.errors import QueueUnavailable
 from notify.domain.ports import Push
 from notify.queue.memory import MemoryQueue
 from notify.rescuer import Rescuer
-from notify_core import chunk
+from notify.rescuer.unsplit import SPAN_FIRST_MS, SPAN_MAX_MS
+from notify_core import chunk, ids
 from notify_core.records import DELIVERED, OutcomeRecord
 from tests.services.rig import INGEST, MARK, Rig, counts, sub
 
@@ -321,6 +323,29 @@ def test_of_two_rescuers_one_works_until_it_is_gone(simulate: Any) -> None:
     simulate(work())
 
 
+def test_a_rescuer_whose_round_takes_longer_than_its_lease_keeps_it(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig()
+        await r.open(epoch=False)
+        forget_queued, calls = r.storage.forget_queued, []
+
+        async def forget_slowly(*args: Any) -> int:
+            calls.append(args)
+            await r.clock.sleep(60)
+            return await forget_queued(*args)
+
+        r.storage.forget_queued = forget_slowly  # type: ignore[method-assign]
+        rescuers = r.rescuer("one"), r.rescuer("other")
+        running = [asyncio.create_task(one.run(r.stopping)) for one in rescuers]
+        await r.clock.sleep(50)
+        assert sorted(one.leads for one in rescuers) == [False, True]
+        assert len(calls) == 1, "both rebuild"
+        r.stopping.set()
+        await asyncio.gather(*running)
+
+    simulate(work())
+
+
 def test_a_killed_rescuer_is_replaced_when_its_lease_ends(simulate: Any) -> None:
     async def work() -> None:
         r = Rig()
@@ -383,6 +408,28 @@ def test_two_kills_in_a_row_leave_no_message_behind(simulate: Any) -> None:
         await rounds(second, r, 3)
         await r.split()
         assert (await r.account()).matched == 3
+
+    simulate(work())
+
+
+def test_however_long_it_takes_one_statement_reads_a_bounded_span(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig()
+        await r.open()
+        await r.clock.sleep(1000)
+        stored = list((await r.store(3)).ids)
+        spans_ms = []
+        unsplit = r.storage.unsplit
+
+        async def look(after: int, below: int, *args: Any) -> Any:
+            spans_ms.append(ids.id_ms(below) - ids.id_ms(after + 1))
+            return await unsplit(after, below, *args)
+
+        r.storage.unsplit = look  # type: ignore[method-assign]
+        await rounds(r.rescuer(), r, GRACE_S + 1)
+        assert await ingest_ids(r) == stored, "from the first day of all to this one"
+        assert SPAN_FIRST_MS < max(spans_ms) <= SPAN_MAX_MS
+        assert len(spans_ms) < 200
 
     simulate(work())
 

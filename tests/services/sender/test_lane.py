@@ -169,3 +169,27 @@ def test_a_worker_that_fails_is_told_with_its_traceback(
     [record] = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "a worker of lane 1 failed")
     assert record.exc_info
+
+
+def test_workers_too_many_that_end_in_one_moment_leave_one(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig()
+        r.lane.add([job(n) for n in range(3)], 3)
+        await asyncio.sleep(0.5)
+        r.lane.keep_quiet(0)  # from now on one at a time
+        r.lane.add([job(n) for n in range(3, 6)], 3)
+        await asyncio.sleep(60)
+        assert sorted(r.done) == list(range(6))
+
+    simulate(work())
+
+
+def test_the_failure_of_the_last_worker_leaves_no_job_lying(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig()
+        r.broken = {0, 1, 2}
+        r.lane.add([job(n) for n in range(4)], 1)
+        await asyncio.sleep(60)
+        assert r.done == [3]
+
+    simulate(work())

@@ -226,6 +226,31 @@ def test_stopping_finishes_what_is_under_way_and_hands_back_the_rest(simulate: A
     simulate(work())
 
 
+def test_stopping_while_a_retry_is_handed_on_does_not_double_it(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig()
+        await r.open(1)
+        ack, acks = r.queue.ack, []
+
+        async def ack_slowly(*args: Any) -> None:
+            await ack(*args)  # it is done, and the answer is on its way
+            acks.append(args)
+            await asyncio.sleep(0.2)
+
+        r.queue.ack = ack_slowly  # type: ignore[method-assign]
+        [message] = await r.queued(1)
+        acks.clear()
+        r.consumers.behaviour = lambda _: (0.0, Answer(500, b"", ""))
+        async with Running(r):
+            await until(lambda: _true(bool(acks)))
+        await r.queue.promote([sub(1)], r.clock.now_ms() + 60_000)
+        claims = await r.queue.claim([sub(1)], "other", 99)
+        left = [d.message.id for claim in claims for d in chunk.unpack_deliveries(claim.chunk)[1]]
+        assert left == [message]
+
+    simulate(work())
+
+
 def test_what_does_not_end_in_time_is_cut_off_and_handed_back(simulate: Any) -> None:
     async def work() -> None:
         r = Rig(**{"sender.in_flight_max": 4})
