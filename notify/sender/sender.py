@@ -142,14 +142,17 @@ class Sender:
         try:
             await self._claim_or_wait()
         except QueueLost:
-            # What was not begun is gone from the queue; the Rescuer queues it anew.
-            for held in self._held.values():
-                held.lost = True
-            for lane in self._lanes.values():
-                lane.take_all()
-            self._held.clear()
-            self._outcomes.queue_lost()
+            self._lose()
             raise
+
+    def _lose(self) -> None:
+        """Drop what was not begun: it is gone from the queue, and the Rescuer queues it anew."""
+        for held in self._held.values():
+            held.lost = True
+        for lane in self._lanes.values():
+            lane.take_all()
+        self._held.clear()
+        self._outcomes.queue_lost()
 
     async def _claim_or_wait(self) -> None:
         version = self._directory.version
@@ -248,6 +251,8 @@ class Sender:
             return
         try:
             await self._begin(await self._queue.claim([stream], self._worker, 1))
+        except QueueLost:
+            self._lose()  # a worker is told once, here as well as in the main step
         except NotifyError:
             # The main step meets the same trouble, and says so.
             await self._clock.sleep(TROUBLE_PAUSE_S)
