@@ -128,7 +128,8 @@ class Audit(NamedTuple):
     unlisted: pending or dropped deliveries (message id, subscription id) that are missing in the
     lists by which these are found, so many as the adapter's bound allows. spans: where the queued
     ones are. page_ends: rising message ids, the last of each page that was read. corrections: how
-    often accounts were corrected before, see `correct_ledger`.
+    often accounts were corrected before, see `correct_ledger`. moving: accounts that were seen to
+    change meanwhile, which is none where all was read as of one moment.
     """
 
     counted: list[LedgerRow]
@@ -137,6 +138,7 @@ class Audit(NamedTuple):
     spans: list[QueuedSpan]
     page_ends: list[int]
     corrections: int
+    moving: frozenset[int] = frozenset()
 
 
 class Storage(Protocol):

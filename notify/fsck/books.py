@@ -17,9 +17,9 @@ class Stopped(Exception):
 class Books:
     """Counts everything, and again where something differs.
 
-    A real difference is the same in two audits, whatever is written meanwhile. One that changes
-    comes from a database that does not read as of one moment (sharded), or from a mistake that
-    goes on; both are said and left alone.
+    A real difference is the same in two audits, whatever is written meanwhile. One that changes,
+    or of an account that was seen to change, comes from a database that does not read as of one
+    moment (READ COMMITTED, sharded), or from a mistake that goes on; both are said and left alone.
     """
 
     def __init__(self, storage: Storage, watcher: Watcher) -> None:
@@ -38,7 +38,12 @@ class Books:
                 break
             before, self.audit = self.audit, await self._audit("Counting again")
             now, was = self.audit.differences, before.differences
-            wrong = {sub_id: one for sub_id, one in now.items() if was.get(sub_id) == one}
+            moving = self.audit.moving | before.moving
+            wrong = {
+                sub_id: one
+                for sub_id, one in now.items()
+                if was.get(sub_id) == one and sub_id not in moving
+            }
             unsteady = [sub_id for sub_id in now if sub_id not in wrong]
             unlisted = set(before.unlisted) & set(self.audit.unlisted)
             if not unsteady:
@@ -78,8 +83,8 @@ def _of_account(sub_id: int, wrong: Difference) -> Finding:
 
 def _unsteady(sub_id: int) -> Finding:
     text = (
-        f"differed in {LOOKS_MAX} counts, each time otherwise: this database does not read as of"
-        " one moment, or something changes the account wrongly; stop the services and run it again"
+        f"differed in {LOOKS_MAX} counts while it changed: this database does not read as of one"
+        " moment, or something changes the account wrongly; stop the services and run it again"
     )
     return finding(Check.LEDGER, sub_id, (), text, 1)
 

@@ -45,7 +45,10 @@ class ChunkWorker:
         self._renewed_ms = 0
 
     async def run(self, name: str, stopping: Stopping, random: Random) -> None:
-        """Work until stopping; what is held then is finished."""
+        """Work until stopping; the step under way is finished.
+
+        What it could not finish, or was taken over and not begun, is left until its lease ends.
+        """
         await asyncio.gather(
             run_steps(name, lambda: self.step(stopping), stopping, random),
             run_every(f"{name} leases", self.tend, self._lease_ms // 3, stopping, random),

@@ -26,7 +26,10 @@ pytestmark = pytest.mark.crash
 
 
 def test_services_that_start_before_their_servers_wait_and_then_deliver(run, tmp_path: Path):
+    # The user exists when the server answers: who is refused ends.
     database = Mariadb()
+    database.create()
+    database.kill()
     queue = RedisServer(port=free_port())
     url = f"redis://127.0.0.1:{queue.port}/0"
     fleet = Fleet(database.url("nt_late"), url, tmp_path)
@@ -43,7 +46,7 @@ def test_services_that_start_before_their_servers_wait_and_then_deliver(run, tmp
             reasons = (await fleet.services["maker"].get("/readyz")).json()["reasons"]
             assert "cannot be reached: start the server" in reasons[0]
 
-            await asyncio.to_thread(database.create)
+            await asyncio.to_thread(database.start)
             await asyncio.to_thread(database.sql, "CREATE DATABASE nt_late")
             migrating = await fleet.program("notify", "migrate")
             assert await migrating.wait() == 0, migrating.stderr

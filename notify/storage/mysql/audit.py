@@ -1,7 +1,8 @@
 """Counting every delivery against what is kept beside it: accounts, timers, lists of drops.
 
 One transaction reads it all, so InnoDB shows it as of one moment (REPEATABLE READ) while others
-write. The server keeps old versions of what they change until it ends.
+write. The server keeps old versions of what they change until it ends. Under READ COMMITTED, or
+over shards, each statement reads another moment: the accounts, read again at the end, tell.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -30,7 +31,9 @@ def audit(db: Session, progress: Callable[[int, int], None]) -> Audit:
             tally.add(page)
             tally.add_unlisted(_unlisted(db, page))
             progress(tally.rows, max(total, tally.rows))
-    return tally.audit(kept, corrections, _wrong_places(slots, tally.queued_spans()))
+        moving = frozenset(row.subscription_id for row in {*kept} ^ {*accounts.kept(db)})
+    found = tally.audit(kept, corrections, _wrong_places(slots, tally.queued_spans()))
+    return found._replace(moving=moving)
 
 
 def _pages(db: Session) -> Iterator[Sequence[Row]]:

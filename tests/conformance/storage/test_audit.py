@@ -51,7 +51,7 @@ async def fill(storage: Storage) -> None:
 def test_what_is_right_has_no_difference(storage: Storage, run: Run, page_rows: int) -> None:
     async def scenario() -> None:
         empty = await storage.audit(ignore)
-        assert empty == ([], {}, [], [], [], 0)
+        assert empty == ([], {}, [], [], [], 0, frozenset())
         await fill(storage)
         steps: list[tuple[int, int]] = []
         audit = await storage.audit(lambda done, total: steps.append((done, total)))

@@ -432,6 +432,29 @@ def test_a_lost_queue_ends_what_was_not_begun_and_work_goes_on(simulate: Any) ->
     simulate(work())
 
 
+def test_a_loss_that_a_lane_is_told_of_holds_for_all_lanes(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig(**{"queue.chunk_rows_max": 10, "rescuer.feed_rows_max": 10})
+        await r.open(2)
+        made = await r.queued(8)
+        r.consumers.behaviour = lambda one: (4.0 if one.sub_id == 1 else 0.3, OK)
+        async with Running(r):
+            await until(lambda: _true(r.consumers.hanging == 6))
+            await asyncio.sleep(0.65)
+            r.queue.flush()
+            await r.queue.begin_epoch(f"{r.clock.now_ms()}-2")
+            # The second lane asks for more before the Sender's next look at all queues.
+            await until(lambda: _true(len(r.consumers.got(2)) == 8 and r.consumers.hanging == 3))
+            await asyncio.sleep(0.01)
+            await r.rescuer().step()
+            await until(lambda: _empty(r, 1, 2))
+        counted = Counter(r.consumers.got(1))
+        assert sorted(counted) == made
+        assert sum(counted.values()) <= len(made) + 3, "what was not under way came twice"
+
+    simulate(work())
+
+
 def test_a_pause_is_seen_by_who_waited_for_a_place(simulate: Any) -> None:
     async def work() -> None:
         r = Rig(**{"sender.in_flight_max": 2, "sender.concurrency_max": 3})
