@@ -128,12 +128,14 @@ def test_a_data_file_in_use_or_missing_is_a_sentence(data_file: Path, run, capsy
     assert fsck(capsys)[0] == 0
 
 
+# A shell starts what runs in the background with SIGINT ignored, which children inherit.
 SLOWLY = """
-import time
+import signal, time
 from notify.cli import main, fsck
 from notify.storage.mysql import audit
 audit.PAGE_ROWS = 1
 audit.Tally.add_unlisted = lambda *_: time.sleep(0.05)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 main(["fsck"])
 """
 
