@@ -1,7 +1,6 @@
 """`notify up`: everything on this host, in one process over SQLite or as a set over MySQL."""
 
 import asyncio
-import logging
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from notify.embedded import DATA_FILE, Notify
 from notify.embedded.admin_token import FILE, read_or_make
 from notify.runtime.clock import SystemRandom
 from notify.runtime.command import config_option, given
+from notify.runtime.logs import set_up_logs
 from notify.runtime.process import tune_process
 from notify.storage import sqlite_url
 
@@ -66,10 +66,7 @@ def up(
     flags = {"api.host": host, "api.port": port, "storage.url": database, "queue.url": queue}
     config = load(file, flags=given(flags))
     if config.storage.url.startswith("sqlite:"):
-        logging.basicConfig(
-            level=config.runtime.log_level.upper(),
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
+        set_up_logs(config.runtime.log_level)
         uvloop.run(_serve(config))
     else:
         check_supervised(config, workers)

@@ -24,6 +24,7 @@ from notify.queue import open_queue
 from notify.runtime.clock import SystemClock, SystemRandom
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.health import HealthApp, missing
+from notify.runtime.logs import set_up_logs
 from notify.runtime.process import tune_process
 from notify.runtime.serving import Serving, bind, served, url_of
 from notify.runtime.steps import Stopping, run_every
@@ -170,11 +171,7 @@ def run_process(host: Host, life: Callable[[Host], Awaitable[None]], supervised:
 
     Raises NotifyError where this process cannot do its work as it is configured.
     """
-    logging.basicConfig(
-        level=host.config.runtime.log_level.upper(),
-        format=f"%(asctime)s %(levelname)s {host.name} %(process)d %(name)s: %(message)s",
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    set_up_logs(host.config.runtime.log_level, host.name)
     uvloop.run(_live(host, life, supervised))
 
 
