@@ -176,7 +176,30 @@ class System:
                 f"SELECT 1 FROM receive_msg WHERE status IN ({OPEN}) AND msg_id <= {last} LIMIT 1"
             )
 
-        await until(nothing_open, "everything marked", timeout_s)
+        try:
+            await until(nothing_open, "everything marked", timeout_s)
+        except AssertionError as error:
+            error.add_note(self._standing_still(last))
+            raise
+
+    def _standing_still(self, last: int) -> str:
+        """What is open too long, and what the queue holds: for who has to find out why."""
+        rows = self.mariadb.sql(
+            "SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms FROM receive_msg"
+            f" WHERE status IN ({OPEN}) AND msg_id <= {last} ORDER BY msg_id LIMIT 20",
+            database=DATABASE,
+        )
+        lines = [f"at {int(time.time() * 1000)} still open: {rows}"]
+        with self.redis.client() as client:
+            for key in sorted(client.scan_iter(match="nt:*", count=1000)):
+                if client.type(key) == b"stream":
+                    held = [
+                        client.xpending_range(key, group["name"], "-", "+", 5)
+                        for group in client.xinfo_groups(key)
+                    ]
+                    lines.append(f"{key!r}: {client.xlen(key)} chunks, held {held}")
+        lines += [f"{one.kind} {one.pid}: {one.last_words}" for one in self.all_services]
+        return "\n".join(lines)
 
     def unmarked(self) -> set[Key]:
         """What the database shows as open at this moment."""
