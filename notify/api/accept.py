@@ -24,9 +24,10 @@ from notify.domain.errors import (
     StorageRefused,
     StorageUnavailable,
 )
-from notify.domain.ports import Clock, Inserted, Push, Queue, Storage, Stream, StreamKind
+from notify.domain.ports import Clock, Inserted, Push, Queue, Storage
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.message_ids import MessageIds
+from notify.runtime.streams import INGEST
 from notify_core import receive
 from notify_core.errors import BodyError
 
@@ -41,7 +42,6 @@ FULL_AGE_MS: Final = 10
 DEPTH_WAIT_S: Final = 0.25
 # What a record costs in a chunk beside its payload, roughly.
 RECORD_BYTES: Final = 256
-INGEST: Final = Stream(StreamKind.INGEST, 0)
 
 _log = logging.getLogger(__name__)
 

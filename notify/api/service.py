@@ -12,7 +12,6 @@ from notify.runtime.command import server_command
 from notify.runtime.host import Host
 from notify.runtime.message_ids import MessageIds
 from notify.runtime.serving import Serving
-from notify.runtime.steps import run_every
 
 # Connections beside the requests that are answered: most of them idle between requests.
 CONNECTIONS_PER_REQUEST: Final = 4
@@ -53,7 +52,7 @@ async def live(host: Host) -> None:
     try:
         at = config.api
         async with host.serve(serving(app, config), at.host, at.port, " at") as server:
-            work = _keep_up(host, connecting, message_ids, lease_ms // 3)
+            work = _keep_up(host, connecting, message_ids)
             await host.until_stopped(work, server, accepting)
     finally:
         # Served no more: what was accepted last is stored and answered.
@@ -65,14 +64,9 @@ async def live(host: Host) -> None:
             log.warning("the worker number is not given back, its lease runs out: %s", error)
 
 
-async def _keep_up(
-    host: Host, connecting: asyncio.Task[bool], message_ids: MessageIds, renew_ms: int
-) -> None:
+async def _keep_up(host: Host, connecting: asyncio.Task[bool], message_ids: MessageIds) -> None:
     if await connecting:
-        renewing = run_every(
-            "worker number", message_ids.renew, renew_ms, host.stopping, host.random
-        )
-        await asyncio.gather(host.keep_directory(), renewing)
+        await asyncio.gather(host.keep_directory(), message_ids.keep(host.stopping))
 
 
 command = server_command("api", "Serve the HTTP API: accept messages, configure, show.", live)

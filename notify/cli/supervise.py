@@ -19,6 +19,7 @@ import click
 
 from notify.config import Config
 from notify.domain.errors import ConfigError, NotifyError, StorageUnavailable
+from notify.queue import is_shared, open_queue
 from notify.runtime.clock import SystemClock
 from notify.runtime.serving import bind, url_of
 from notify.storage import migrate_storage
@@ -45,7 +46,6 @@ class Child:
         self.name = name
         self.service = service
         self.up = asyncio.Event()
-        self.restarts = 0
         self._arguments = arguments
         self._fds = fds
         self._process: asyncio.subprocess.Process | None = None
@@ -60,7 +60,6 @@ class Child:
             if self._stopping.is_set():
                 return
             delay_s = RESTART_FIRST_S if time.monotonic() - started_s > STEADY_S else delay_s
-            self.restarts += 1
             click.echo(f"{self.name} {how}; starting it again in {delay_s:g} s", err=True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
@@ -222,10 +221,11 @@ class Supervisor:
 
 def check_supervised(config: Config, workers: int) -> None:
     """Raises ConfigError where no set of processes can run as it is asked for."""
+    open_queue(config.queue, SystemClock())  # for the mistakes in the URL
     problems = []
     if workers < 1:
         problems.append(f"--workers must be at least 1, not {workers}")
-    if config.queue.url.partition(":")[0].lower() == "memory":
+    if not is_shared(config.queue):
         problems.append(
             "a set of processes needs a queue that they share: add --queue redis://host:6379/0"
         )

@@ -18,7 +18,7 @@ from notify.runtime.clock import SystemRandom
 from notify.runtime.command import config_option, given
 from notify.runtime.logs import set_up_logs
 from notify.runtime.process import tune_process
-from notify.storage import sqlite_url
+from notify.storage import is_shared, sqlite_url
 
 TOKEN_DIR = Path("notify-data")
 
@@ -65,7 +65,7 @@ def up(
         database = sqlite_url(data_dir / DATA_FILE)
     flags = {"api.host": host, "api.port": port, "storage.url": database, "queue.url": queue}
     config = load(file, flags=given(flags))
-    if config.storage.url.startswith("sqlite:"):
+    if not is_shared(config.storage):
         set_up_logs(config.runtime.log_level)
         uvloop.run(_serve(config))
     else:

@@ -12,7 +12,7 @@ from notify.marker import Marker
 from notify.rescuer import Rescuer
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.message_ids import MessageIds
-from notify.runtime.steps import Stopping, run_every
+from notify.runtime.steps import Stopping
 from notify.sender import Sender
 
 
@@ -115,24 +115,14 @@ class Services:
         await self.directory.refresh()
         await self.message_ids.open()
         await self.rescuer.start_alone()
-        runtime, stop = self.config.runtime, self._stopping
-        keep_directory = run_every(
-            "directory", self.directory.refresh, runtime.directory_interval_ms, stop, self.random
-        )
-        keep_number = run_every(
-            "worker number",
-            self.message_ids.renew,
-            runtime.worker_lease_ms // 3,
-            stop,
-            self.random,
-        )
+        stop, interval_ms = self._stopping, self.config.runtime.directory_interval_ms
         self._accepting = asyncio.create_task(self.acceptor.run(), name="acceptor")
         self._working = [
             asyncio.create_task(self.maker.run(stop)),
             asyncio.create_task(self.sender.run(stop)),
             asyncio.create_task(self.rescuer.run(stop)),
-            asyncio.create_task(keep_directory),
-            asyncio.create_task(keep_number),
+            asyncio.create_task(self.directory.keep(interval_ms, stop, self.random)),
+            asyncio.create_task(self.message_ids.keep(stop)),
         ]
         self._marking = asyncio.create_task(self.marker.run(self._delivered))
 

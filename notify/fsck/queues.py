@@ -19,7 +19,7 @@ from notify.domain.ports import (
 )
 from notify.fsck.findings import EXAMPLES_MAX, Check, Finding, Watcher, finding
 from notify.fsck.looks import Look, contents, deliveries_of, held, look
-from notify.runtime.rescue import INGEST, MARK
+from notify.runtime.streams import INGEST, MARK
 from notify_core import chunk
 
 PAGE_ROWS: Final = 999

@@ -19,6 +19,7 @@ from notify.runtime.chunks import ChunkWorker
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.metrics import Figure, export
 from notify.runtime.steps import Stopping
+from notify.runtime.streams import INGEST
 from notify_core import fanout
 
 _MODES: Final = {
@@ -60,7 +61,7 @@ class Maker:
         self.chunks = ChunkWorker(
             queue,
             clock,
-            [Stream(StreamKind.INGEST, 0)],
+            [INGEST],
             worker,
             queue_config.lease_ms,
             config.batch_chunks_max,

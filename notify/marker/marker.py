@@ -12,12 +12,12 @@ from prometheus_client import CollectorRegistry
 
 from notify.config import MarkerConfig, QueueConfig
 from notify.domain.errors import QueueError
-from notify.domain.ports import Claim, Clock, Queue, Random, Storage, Stream, StreamKind
+from notify.domain.ports import Claim, Clock, Queue, Random, Storage
 from notify.runtime.chunks import ChunkWorker
 from notify.runtime.metrics import Figure, export
 from notify.runtime.steps import Stopping
+from notify.runtime.streams import MARK
 
-MARK: Final = Stream(StreamKind.MARK, 0)
 LOOK_S: Final = 0.01
 
 

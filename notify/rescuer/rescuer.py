@@ -26,8 +26,9 @@ from notify.rescuer.feeder import Feeder
 from notify.rescuer.unsplit import Unsplit
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.metrics import Figure, export
-from notify.runtime.rescue import LEASE, MARK, REBUILT_EPOCH, epoch_begun_ms
+from notify.runtime.rescue import LEASE, REBUILT_EPOCH, epoch_begun_ms
 from notify.runtime.steps import Stopping, run_every, run_steps
+from notify.runtime.streams import MARK
 from notify_core import ids
 
 LEASE_MS: Final = 10_000

@@ -7,7 +7,8 @@ from notify.config import QueueConfig, RescuerConfig
 from notify.domain.errors import StorageError
 from notify.domain.ports import Clock, Queue, Storage
 from notify.runtime.directory import DirectoryCache
-from notify.runtime.rescue import INGEST, UNSPLIT_FROM, UNSPLIT_ROWS_MAX, ingest_pushes
+from notify.runtime.rescue import UNSPLIT_FROM, UNSPLIT_ROWS_MAX, ingest_pushes
+from notify.runtime.streams import INGEST
 from notify_core import ids
 from notify_core.records import MessageRecord
 

@@ -3,7 +3,8 @@
 import asyncio
 
 from notify.domain.model import Directory, Producer, Subscription
-from notify.domain.ports import Storage
+from notify.domain.ports import Random, Storage
+from notify.runtime.steps import Stopping, run_every
 from notify_core import fanout
 
 
@@ -38,6 +39,10 @@ class DirectoryCache:
             self._set(await self._storage.directory())
         async with self._changed:
             self._changed.notify_all()
+
+    async def keep(self, interval_ms: int, stopping: Stopping, random: Random) -> None:
+        """Look for changes until stopping."""
+        await run_every("directory", self.refresh, interval_ms, stopping, random)
 
     async def wait_change(self, since: int) -> None:
         """Return when the version is not `since` any more."""

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from notify.config import Config
 from notify.domain.errors import Busy, ConfigError, NotifyError, QueueError, StorageUnavailable
+from notify.queue import is_shared as is_shared_queue
 from notify.queue import open_queue
 from notify.runtime.clock import SystemClock, SystemRandom
 from notify.runtime.directory import DirectoryCache
@@ -27,7 +28,8 @@ from notify.runtime.health import HealthApp, missing
 from notify.runtime.logs import set_up_logs
 from notify.runtime.process import tune_process
 from notify.runtime.serving import Serving, bind, served, url_of
-from notify.runtime.steps import Stopping, run_every
+from notify.runtime.steps import Stopping
+from notify.storage import is_shared as is_shared_storage
 from notify.storage import open_storage
 
 RETRY_FIRST_S: Final = 0.1
@@ -46,13 +48,13 @@ class Host:
     """
 
     def __init__(self, name: str, config: Config, sockets: Sequence[socket.socket] = ()) -> None:
-        _check_shared(config)
         self.name = name
         self.config = config
         self.clock = SystemClock()
         self.random = SystemRandom()
         self.storage = open_storage(config.storage)
         self.queue = open_queue(config.queue, self.clock)
+        _check_shared(config)
         self.directory = DirectoryCache(self.storage)
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -94,9 +96,7 @@ class Host:
     async def keep_directory(self) -> None:
         """Look for changes of what is configured, until stopping."""
         interval_ms = self.config.runtime.directory_interval_ms
-        await run_every(
-            "directory", self.directory.refresh, interval_ms, self.stopping, self.random
-        )
+        await self.directory.keep(interval_ms, self.stopping, self.random)
 
     @asynccontextmanager
     async def serve(
@@ -201,12 +201,12 @@ class _Eof(asyncio.Protocol):
 
 def _check_shared(config: Config) -> None:
     problems = []
-    if config.storage.url.partition(":")[0].lower() == "sqlite":
+    if not is_shared_storage(config.storage):
         problems.append(
             "storage.url names an SQLite file, which belongs to one process: separate services need"
             " mysql://user:password@host/database; `notify up` runs all in one process over SQLite"
         )
-    if config.queue.url.partition(":")[0].lower() == "memory":
+    if not is_shared_queue(config.queue):
         problems.append(
             "queue.url is memory:, which belongs to one process: separate services need"
             " redis://host:6379/0"

@@ -2,6 +2,7 @@
 
 from notify.domain.errors import Busy
 from notify.domain.ports import Clock, Random, Storage, WorkerLease
+from notify.runtime.steps import Stopping, run_every
 from notify_core import ids
 
 
@@ -41,6 +42,10 @@ class MessageIds:
         else:
             self._lease = self._maker = None
             await self.open()
+
+    async def keep(self, stopping: Stopping) -> None:
+        """Renew in time until stopping."""
+        await run_every("worker number", self.renew, self._lease_ms // 3, stopping, self._random)
 
     async def close(self) -> None:
         """Give the number back."""

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from notify.config import QueueConfig
-from notify.domain.ports import Push, Stream, StreamKind
+from notify.domain.ports import Push
+from notify.runtime.streams import INGEST
 from notify_core import chunk
 from notify_core.records import MessageRecord
 
 # The lease of the Rescuer that works.
 LEASE: Final = "rescuer"
-INGEST: Final = Stream(StreamKind.INGEST, 0)
-MARK: Final = Stream(StreamKind.MARK, 0)
 UNSPLIT_ROWS_MAX: Final = 1000
 # Notes in the database: before the first time nothing is unsplit, and the epoch that was rebuilt.
 UNSPLIT_FROM: Final = "unsplit_from_ms"

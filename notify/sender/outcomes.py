@@ -2,16 +2,14 @@
 
 import asyncio
 import logging
-from typing import Final
 
 from notify.config import SenderConfig
 from notify.domain.model import DeliveryStatus
-from notify.domain.ports import Claim, Push, Queue, Stream, StreamKind
+from notify.domain.ports import Claim, Push, Queue
+from notify.runtime.streams import MARK
 from notify_core import chunk
 from notify_core.errors import ChunkError
 from notify_core.records import DeliveryRecord, OutcomeRecord
-
-MARK: Final = Stream(StreamKind.MARK, 0)
 
 log = logging.getLogger(__name__)
 

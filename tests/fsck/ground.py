@@ -8,7 +8,8 @@ from notify.domain.model import Subscription
 from notify.domain.ports import Push, Queue, Storage, Stream, StreamKind
 from notify.fsck import Finding, Fsck, Report
 from notify.runtime.clock import SystemClock, SystemRandom
-from notify.runtime.rescue import INGEST, MARK, REBUILT_EPOCH
+from notify.runtime.rescue import REBUILT_EPOCH
+from notify.runtime.streams import INGEST, MARK
 from notify_core import chunk, ids
 from notify_core.records import QUEUED, DeliveryRecord, MessageRecord, OutcomeRecord
 from tests.conformance.storage.samples import batch, split

@@ -7,7 +7,8 @@ import pytest
 
 from notify.domain.ports import Audit, Difference, Push, Storage
 from notify.fsck import Check
-from notify.runtime.rescue import INGEST, LEASE
+from notify.runtime.rescue import LEASE
+from notify.runtime.streams import INGEST
 from notify_core import chunk
 from notify_core.records import DELIVERED, DROPPED, PENDING, QUEUED
 from tests.conformance.storage.samples import checked_ledger, outcome

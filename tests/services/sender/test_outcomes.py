@@ -10,7 +10,8 @@ from notify.config import load
 from notify.domain.errors import QueueLost, QueueUnavailable
 from notify.domain.ports import Claim, Push, Stream, StreamKind
 from notify.queue.memory import MemoryQueue
-from notify.sender.outcomes import MARK, Held, Outcomes
+from notify.runtime.streams import MARK
+from notify.sender.outcomes import Held, Outcomes
 from notify_core import chunk
 from notify_core.records import (
     DELIVERED,
