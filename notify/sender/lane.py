@@ -1,121 +1,284 @@
-"""The deliveries of one subscription inside one Sender."""
+"""The deliveries of one subscription inside the Sender that holds it.
+
+Nothing here waits: `pump` begins what may begin, and is called again by whatever may have changed
+that: a try that ended, new jobs, a free place, an alarm.
+"""
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from notify.sender.outcomes import Held
-from notify_core.records import DeliveryRecord
+from notify.domain.model import Batch, Reason, Subscription, SubscriptionStatus
+from notify.domain.ports import Clock
+from notify.sender.admission import Admission
+from notify.sender.batch import Place
+from notify.sender.destination import Destination
+from notify.sender.outcomes import Held, Outcomes
+from notify.sender.rate import Rate
+from notify.sender.verdict import Policy
+from notify_core.records import DeliveryRecord, OutcomeRecord
 
-log = logging.getLogger(__name__)
 
-Job = tuple[Held, DeliveryRecord]
+class Job:
+    """A delivery to make. held: the chunk that it came in. place, extra: of an ordered one only."""
+
+    __slots__ = ("delivery", "extra", "held", "place")
+
+    def __init__(self, held: Held | None, delivery: DeliveryRecord) -> None:
+        self.held = held
+        self.delivery = delivery
+        self.place: Place | None = None
+        self.extra = b""
+
+
+class Try(Protocol):
+    """A try under way."""
+
+    jobs: list[Job]
+
+    def cancel(self) -> None:
+        """Cut it off: its connection is closed, and nothing comes of it."""
+
+
+class Begin(Protocol):
+    """How a lane has tries made."""
+
+    def begin(self, lane: "Lane", jobs: list[Job], now_ms: int) -> None:
+        """Begin one try of these jobs; `lane.flights` has it until it ends."""
+
+    def without_try(
+        self, lane: "Lane", delivery: DeliveryRecord, now_ms: int, reason: Reason
+    ) -> OutcomeRecord:
+        """The outcome of a delivery that is dropped without one."""
 
 
 class Lane:
-    """Works off one subscription's jobs with at most `concurrency_max` tries at a time.
+    """Works off one subscription's jobs as fast as its limits and its endpoint allow.
 
-    refill() is called when nothing is left; it adds what it finds with `add`. Nothing here
-    waits for any other subscription. An endpoint that asked to be left alone (`quiet_until`)
-    is then called by one try at a time, and by one more after each success.
+    valid: whether this Sender holds the consumer at a time (unix ms). hungry: told when no jobs
+    are left.
     """
+
+    ordered = False
 
     def __init__(
         self,
         sub_id: int,
-        deliver: Callable[["Lane", Job], Awaitable[None]],
-        refill: Callable[["Lane"], Awaitable[None]],
+        destination: Destination,
+        begin: Begin,
+        admission: Admission,
+        outcomes: Outcomes,
+        clock: Clock,
+        valid: Callable[[int], bool],
+        hungry: Callable[[int], None],
     ) -> None:
         self.sub_id = sub_id
-        self.jobs: deque[Job] = deque()
-        self.quiet_until_ms = 0
-        self._deliver = deliver
-        self._refill = refill
-        self._refilling = False
-        self._concurrency_max = 1
-        self._slow_start: int | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.destination = destination
+        self.flights: set[Try] = set()
+        self.places = 0  # that it has of the admission
+        self.claim_chunks = 1  # how many it takes at a time
+        self.policy: Policy | None = None
+        self.batch: Batch | None = None
+        self.subscription: Subscription | None = None
+        self._begin = begin
+        self._admission = admission
+        self._outcomes = outcomes
+        self._clock = clock
+        self._valid = valid
+        self._hungry = hungry
+        self._jobs: deque[Job] = deque()
+        self._jobs_since_ms = 0
+        self._status: SubscriptionStatus | None = None  # None: deleted
+        self._concurrency_max: int | None = None
+        self._rate: Rate | None = None
+        self._hold_until_ms = 0
+        self._closing = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_ms = 0
+
+    def configure(self, subscription: Subscription | None, policy: Policy | None) -> None:
+        """Go by what is configured now; None: the subscription was deleted."""
+        before, self.subscription = self.subscription, subscription
+        self.policy = policy
+        self._status = subscription.status if subscription else None
+        if subscription is None:
+            return
+        self._concurrency_max = subscription.concurrency_max
+        self.batch = subscription.batch
+        rate = (subscription.rate_per_s, subscription.rate_burst)
+        if before is None or rate != (before.rate_per_s, before.rate_burst):
+            now_ms = self._clock.now_ms()
+            fresh = subscription.created_ms >= self.destination.held_since_ms
+            self._rate = Rate(rate[0], rate[1], now_ms, fresh) if rate[0] else None
 
     @property
-    def idle(self) -> bool:
-        """Nothing to do, nothing under way, and nothing to remember."""
-        return not self.jobs and not self._tasks and self._slow_start is None
+    def waiting(self) -> int:
+        """How many jobs wait here."""
+        return len(self._jobs)
 
     @property
-    def tasks(self) -> frozenset[asyncio.Task[None]]:
-        """What is under way."""
-        return frozenset(self._tasks)
+    def wants_more(self) -> bool:
+        """Whether chunks shall be claimed for it now."""
+        paused = self._status is SubscriptionStatus.PAUSED
+        return not self._jobs and not paused and not self._closing
 
-    @property
-    def working(self) -> int:
-        """How many workers there are; one has ended even where its call-back has yet to run."""
-        return sum(not task.done() for task in self._tasks)
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Take jobs."""
+        if not self._jobs:
+            self._jobs_since_ms = self._clock.now_ms()
+        self._jobs.extend(jobs)
+        self.pump()
 
-    @property
-    def limit(self) -> int:
-        """How many tries may be under way now."""
-        if self._slow_start is None:
-            return self._concurrency_max
-        return min(self._slow_start, self._concurrency_max)
+    def pump(self) -> None:
+        """Begin what may begin now."""
+        now_ms = self._clock.now_ms()
+        if self._status is not SubscriptionStatus.NORMAL or self._closing:
+            self._let_go(now_ms)
+        else:
+            while (job := self._first(now_ms)) is not None and self._may_begin(now_ms):
+                jobs = self._take(job)
+                if not self._admission.enter(self):
+                    self._put_first(jobs)
+                    break
+                self.destination.pace.began()
+                if self._rate is not None:
+                    self._rate.take(len(jobs))
+                if self.destination.rate is not None:
+                    self.destination.rate.take()
+                self._begin.begin(self, jobs, now_ms)
+        if not self.waiting:
+            self._hungry(self.sub_id)
 
-    def add(self, jobs: list[Job], concurrency_max: int) -> None:
-        """Take jobs, and as many workers as they need."""
-        self.jobs.extend(jobs)
-        self._concurrency_max = concurrency_max
-        self._staff()
+    def settle(self, job: Job, outcome: OutcomeRecord) -> None:
+        """A try of this job came to an end with this outcome."""
+        assert job.held is not None
+        self._outcomes.decide(job.held, job.delivery, outcome)
 
-    def succeeded(self) -> None:
-        """A try was acknowledged."""
-        if self._slow_start is not None:
-            self._slow_start += 1
-            if self._slow_start >= self._concurrency_max:
-                self._slow_start = None
-            self._staff()
+    def put_back(self, jobs: Sequence[Job]) -> None:
+        """A try that does not count: the others come first, so that one stands in no one's way."""
+        self._jobs.extend(jobs)
 
-    def keep_quiet(self, until_ms: int) -> None:
-        """The endpoint asked to be left alone until then."""
-        self.quiet_until_ms = max(self.quiet_until_ms, until_ms)
-        self._slow_start = 1
+    def hand_back(self, jobs: Sequence[Job]) -> None:
+        """Give jobs back to the queue."""
+        by_held: dict[Held, list[DeliveryRecord]] = {}
+        for job in jobs:
+            if job.held is not None:
+                by_held.setdefault(job.held, []).append(job.delivery)
+        for held, deliveries in by_held.items():
+            self._outcomes.hand_back(held, self.sub_id, deliveries, 0)
 
-    def take_all(self) -> list[Job]:
-        """Remove and return the jobs that were not begun."""
-        jobs = list(self.jobs)
-        self.jobs.clear()
-        return jobs
+    def hold(self, until_ms: int) -> None:
+        """Begin nothing until then."""
+        self._hold_until_ms = until_ms
+
+    def close(self) -> None:
+        """Give back what was not begun, and begin nothing any more."""
+        self._closing = True
+        self._admission.forget(self)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._let_go(self._clock.now_ms())
 
     def cancel(self) -> None:
         """Cut off what is under way."""
-        for task in self._tasks:
-            task.cancel()
+        for flight in list(self.flights):
+            flight.cancel()
 
-    def _staff(self) -> None:
-        for _ in range(min(len(self.jobs), self.limit - self.working)):
-            task = asyncio.create_task(self._work(), name=f"lane {self.sub_id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+    def forget(self) -> None:
+        """The queue, or the lease of this consumer, was lost: what waits here is others' now."""
+        for jobs in (self._jobs, *(flight.jobs for flight in self.flights)):
+            for job in jobs:
+                if job.held is not None:
+                    job.held.lost = True
+        self._jobs.clear()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.error("a worker of lane %d failed", self.sub_id, exc_info=error)
-            self._staff()  # it may have been the last one
+    # What an ordered lane does in its own way.
 
-    async def _work(self) -> None:
-        while True:
-            while self.jobs:
-                # Counted only where it may matter; of those that end in one moment the last stays.
-                if len(self._tasks) > self.limit and self.working > self.limit:
-                    return
-                await self._deliver(self, self.jobs.popleft())
-            if self._refilling:
+    def _first(self, now_ms: int) -> Job | None:
+        """The job that is next; what expired before it is dropped."""
+        while self._jobs:
+            job = self._jobs[0]
+            if not 0 < job.delivery.message.expires_ms <= now_ms:
+                return job
+            self._jobs.popleft()
+            self._drop(job, now_ms, Reason.EXPIRED)
+        return None
+
+    def _take(self, first: Job) -> list[Job]:
+        batch = self.batch
+        if batch is None:
+            self._jobs.popleft()
+            return [first]
+        jobs: list[Job] = []
+        size = 0
+        while self._jobs and len(jobs) < batch.size_max:
+            size += len(self._jobs[0].delivery.message.payload or b"")
+            if jobs and size > batch.bytes_max:  # one is taken however large it is
+                break
+            jobs.append(self._jobs.popleft())
+        self._jobs_since_ms = self._clock.now_ms()
+        return jobs
+
+    def _put_first(self, jobs: list[Job]) -> None:
+        self._jobs.extendleft(reversed(jobs))
+
+    # Why not now.
+
+    def _may_begin(self, now_ms: int) -> bool:
+        pace = self.destination.pace
+        if not pace.room(now_ms, self._concurrency_max is not None):
+            if at_ms := pace.next_ms(now_ms):
+                self._wake_at(at_ms, now_ms)
+            return False
+        if self._concurrency_max is not None and len(self.flights) >= self._concurrency_max:
+            return False
+        if not self._valid(now_ms):
+            return False
+        at_ms = max(self._hold_until_ms, self._batch_ms(), self._rate_ms(now_ms))
+        if at_ms > now_ms:
+            self._wake_at(at_ms, now_ms)
+            return False
+        return True
+
+    def _batch_ms(self) -> int:
+        """Until when a batch that is not full waits for more."""
+        batch = self.batch
+        if batch is None or not batch.wait_ms or self.waiting >= batch.size_max:
+            return 0
+        return self._jobs_since_ms + batch.wait_ms
+
+    def _rate_ms(self, now_ms: int) -> int:
+        waits = [
+            rate.wait_ms(now_ms) for rate in (self._rate, self.destination.rate) if rate is not None
+        ]
+        return now_ms + max(waits) if waits else 0
+
+    def _wake_at(self, at_ms: int, now_ms: int) -> None:
+        if self._alarm is not None:
+            if now_ms < self._alarm_ms <= at_ms:
                 return
-            self._refilling = True
-            try:
-                await self._refill(self)
-            finally:
-                self._refilling = False
-            if not self.jobs:
-                return
-            # A backlog of what needs no request would otherwise let nobody else run.
-            await asyncio.sleep(0)
+            self._alarm.cancel()
+        self._alarm_ms = at_ms
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.call_later((at_ms - now_ms) / 1000, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.pump()
+
+    def _let_go(self, now_ms: int) -> None:
+        """Nothing may begin: deleted or discarded jobs are dropped, others go back."""
+        jobs = list(self._jobs)
+        self._jobs.clear()
+        if self._closing or self._status is SubscriptionStatus.PAUSED:
+            self.hand_back(jobs)
+            return
+        reason = Reason.DELETED if self._status is None else Reason.DISCARDED
+        for job in jobs:
+            self._drop(job, now_ms, reason)
+
+    def _drop(self, job: Job, now_ms: int, reason: Reason) -> None:
+        if job.held is not None and job.held.lost:
+            return
+        self.settle(job, self._begin.without_try(self, job.delivery, now_ms, reason))

@@ -17,15 +17,14 @@ log = logging.getLogger(__name__)
 class Held:
     """A claimed chunk and how many of its deliveries are still open.
 
-    renewed_ms: when its lease began last. lost: the queue was lost meanwhile, or the lease ran
-    out. Others see to its deliveries, so nothing more may follow from it but outcomes.
+    lost: the queue was lost meanwhile, or the lease of the consumer. Others see to its
+    deliveries, so nothing more may follow from it but outcomes.
     """
 
-    __slots__ = ("claim", "lost", "open", "renewed_ms")
+    __slots__ = ("claim", "lost", "open")
 
-    def __init__(self, claim: Claim, deliveries: int, renewed_ms: int) -> None:
+    def __init__(self, claim: Claim, deliveries: int) -> None:
         self.claim = claim
-        self.renewed_ms = renewed_ms
         self.open = deliveries
         self.lost = False
 
@@ -61,10 +60,15 @@ class Outcomes:
             else:
                 again = DeliveryRecord(outcome.attempts, delivery.message)
                 self._follow(held, outcome.sub_id, [again], outcome.due_ms)
-        self._outcomes.append(outcome)
-        since_ms = held.claim.since_ms
-        self._since_ms = min(self._since_ms or since_ms, since_ms)
+        self.add(outcome, held.claim.since_ms)
         self._close(held, 1)
+
+    def add(self, outcome: OutcomeRecord, since_ms: int) -> None:
+        """Record an outcome that no chunk waits for; since_ms: since when it is under way."""
+        self._outcomes.append(outcome)
+        if since_ms < self._since_ms or not self._since_ms:
+            self._since_ms = since_ms
+        self._some.set()
         if len(self._outcomes) >= self._rows_max:
             self._full.set()
 
@@ -152,7 +156,7 @@ class Outcomes:
         assert held.open >= 0
         if not held.open and not held.lost:
             self._finished.append(held.claim)
-        self._some.set()
+            self._some.set()
 
 
 def _parked(outcome: OutcomeRecord) -> OutcomeRecord:

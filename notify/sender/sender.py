@@ -1,21 +1,21 @@
-"""Claims the subscriptions' chunks, has them delivered, hands the outcomes on.
+"""Claims the chunks of what it holds, has them delivered, hands the outcomes on.
 
-Killed at any point: the chunks it held are taken over after lease_ms, and their new holder
-leaves out what the database shows finished. What was answered but not yet marked is sent
-again: at least once, with the same id. Stopped for longer than the lease, it begins nothing more
-of what it held.
+Killed at any point: the leases of its consumers run out after share_ms, and who takes one takes
+over its chunks too, without what the database shows finished. What was answered but not yet marked
+is sent again: at least once, with the same id. Stopped for longer than that, it begins nothing
+more of what it held.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from notify.config import QueueConfig, SenderConfig
-from notify.domain.errors import NotifyError, QueueError, QueueLost
-from notify.domain.model import DeliveryStatus, SubscriptionStatus
+from notify.domain.errors import InvalidInput, NotifyError, QueueError, QueueLost
+from notify.domain.model import Consumer, DeliveryStatus, Ordering, SubscriptionStatus
 from notify.domain.ports import (
     Claim,
     Clock,
@@ -26,13 +26,20 @@ from notify.domain.ports import (
     StreamKind,
     Transport,
 )
+from notify.domain.retry import Retry
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.metrics import Figure, export
 from notify.runtime.steps import Stopping, run_every, run_steps
 from notify.sender.admission import Admission
-from notify.sender.attempt import Attempts
+from notify.sender.destination import Destination
+from notify.sender.flight import Flights
+from notify.sender.holdings import Holdings
 from notify.sender.lane import Job, Lane
+from notify.sender.ordered import OrderedLane
 from notify.sender.outcomes import Held, Outcomes
+from notify.sender.pace import Pace
+from notify.sender.targets import Target, Targets
+from notify.sender.verdict import policy_of
 from notify_core import chunk
 from notify_core.errors import ChunkError
 from notify_core.records import DeliveryRecord
@@ -40,13 +47,18 @@ from notify_core.records import DeliveryRecord
 IDLE_MS: Final = 1000
 # Delayed chunks may be late by so much, so that many of them cost few looks.
 DUE_STEP_MS: Final = 10
-TROUBLE_PAUSE_S: Final = 0.5
+TEND_MS: Final = 5000
+# Small chunks are claimed several at a time, up to so many.
+CLAIM_CHUNKS_MAX: Final = 32
+# How long a consumer that becomes another Sender's is waited for; what takes longer is cut off.
+RELEASE_S: Final = 2.0
+HURRY_S: Final = 0.5
 
 log = logging.getLogger(__name__)
 
 
 class Sender:
-    """One worker over all subscriptions; any number may run."""
+    """One worker over the consumers that it holds; any number may run."""
 
     def __init__(
         self,
@@ -67,172 +79,400 @@ class Sender:
         self._clock = clock
         self._random = random
         self._config = config
-        self._queue_config = queue_config
+        self._limits = queue_config
         self._drain_s = drain_ms / 1000
         self._worker = worker
-        self._attempts = Attempts(
-            storage, transport, directory, clock, random, config, queue_config
-        )
         self._admission = Admission(config.in_flight_max)
         self._outcomes = Outcomes(queue, config)
+        self._flights = Flights(
+            storage, transport, directory, clock, random, config, self._admission
+        )
+        self._holdings = Holdings(queue, directory, clock, worker, config.share_ms)
+        self._targets = Targets(config)
+        self._default_retry = Retry(
+            schedule_ms=config.retry_schedule_ms, jitter=config.retry_jitter
+        )
+        self._destinations: dict[int, Destination] = {}
         self._lanes: dict[int, Lane] = {}
+        self._configured = -1
+        self._streams_of: tuple[int, frozenset[int]] = (-2, frozenset())
+        self._streams: list[Stream] = []
         self._held: dict[tuple[Stream, str], Held] = {}
-        self._pushed: Sequence[Stream] = ()
+        # Subscriptions whose queue may hold something that nobody claimed; that have nothing to do.
+        self._ready: set[int] = set()
+        self._starving: set[int] = set()
+        self._hungry = asyncio.Event()
+        self._taking_over: set[asyncio.Task[None]] = set()
+        self._regained = asyncio.Event()
+        self._releasing: dict[int, asyncio.Task[None]] = {}
         self._scan_ms = 0
         self._scanned_version = -1
-        self._stopping = Stopping(clock)
-        self.attempts_made = 0
+        self._closing = False
+        self._reconfigure = False
 
     @property
     def in_flight(self) -> int:
         """HTTP tries under way."""
         return self._admission.in_flight
 
+    @property
+    def attempts_made(self) -> int:
+        """HTTP tries begun."""
+        return self._flights.made
+
     def export(self, registry: CollectorRegistry) -> None:
         """Show what it counts on /metrics."""
-        export(
-            registry,
-            [
-                Figure("notify_sender_attempts", "HTTP tries begun", lambda: self.attempts_made),
-                Figure(
-                    "notify_sender_in_flight",
-                    "HTTP tries under way",
-                    lambda: self.in_flight,
-                    counts=False,
-                ),
-                Figure(
-                    "notify_sender_held_chunks",
-                    "Chunks held under a lease",
-                    lambda: len(self._held),
-                    counts=False,
-                ),
-            ],
-        )
+        figures: list[tuple[str, str, Callable[[], float], bool]] = [
+            ("attempts", "HTTP tries begun", lambda: self.attempts_made, True),
+            ("in_flight", "HTTP tries under way", lambda: self.in_flight, False),
+            ("consumers", "Consumers held", lambda: len(self._holdings.held), False),
+            (
+                "breakers_open",
+                "Consumers that are tried by one delivery at a time until they are back",
+                lambda: sum(one.pace.is_open for one in self._destinations.values()),
+                False,
+            ),
+        ]
+        export(registry, [Figure(f"notify_sender_{name}", *rest) for name, *rest in figures])
 
     async def run(self, stopping: Stopping) -> None:
         """Deliver until stopping, then finish or hand back what is held."""
-        self._stopping = stopping
-        tend_ms = self._queue_config.lease_ms // 3
         drained = Stopping(self._clock)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(
-                    run_steps(
-                        "sender outcomes", lambda: self._hand_on(drained), drained, self._random
-                    )
-                )
+                for name, step in (
+                    ("sender outcomes", lambda: self._hand_on(drained)),
+                    # Draining may take longer than a lease, which would give the rest to another.
+                    ("sender leases", lambda: self._hold(drained)),
+                ):
+                    group.create_task(run_steps(name, step, drained, self._random))
                 async with asyncio.TaskGroup() as claiming:
-                    claiming.create_task(run_steps("sender", self._step, stopping, self._random))
+                    for name, step in (
+                        ("sender", lambda: self._look(stopping)),
+                        ("sender claims", lambda: self._claim(stopping)),
+                    ):
+                        claiming.create_task(run_steps(name, step, stopping, self._random))
                     claiming.create_task(
-                        run_every("sender leases", self._tend, tend_ms, stopping, self._random)
+                        run_every("sender lines", self._tend, TEND_MS, stopping, self._random)
                     )
-                # Draining may take longer than a lease, which would give the rest to another.
+                renew_ms = self._limits.lease_ms // 3
                 group.create_task(
-                    run_every("sender leases", self._renew, tend_ms, drained, self._random)
+                    run_every("sender chunks", self._renew, renew_ms, drained, self._random)
                 )
-                await self._drain()
+                self._closing = True
+                await self._drain(list(self._lanes.values()), self._drain_s)
+                await self._flights.close()
                 # Not cancelled: what was cut off while it is handed on would be pushed again.
                 drained.set()
-            await self._flush_last()
+            await self._give_up()
         finally:
-            for lane in self._lanes.values():
+            lanes = list(self._lanes.values())
+            for lane in lanes:
+                lane.close()
+            for lane in lanes:
                 lane.cancel()
+            for task in (*self._taking_over, *self._releasing.values()):
+                task.cancel()
 
-    async def _step(self) -> None:
-        """Claim for subscriptions that have nothing to do here; wait where nothing came."""
-        try:
-            await self._claim_or_wait()
-        except QueueLost:
-            self._queue_lost()
-            raise
+    # What is held.
 
-    def _queue_lost(self) -> None:
-        """Let go of what was not begun: it is gone from the queue, the Rescuer queues it anew."""
-        for held in self._held.values():
-            held.lost = True
-        for lane in self._lanes.values():
-            lane.take_all()
-        self._held.clear()
-        self._outcomes.queue_lost()
+    async def _hold(self, drained: Stopping) -> None:
+        """A heartbeat, and what follows from it."""
+        held, version = self._holdings.held, self._directory.version
+        if not self._holdings.valid(self._clock.now_ms()) and held:
+            # Too late: another one may hold it by now. What is under way may come twice.
+            self._lose(held)
+            held = frozenset()
+        done = [id_ for id_, task in self._releasing.items() if task.done()]
+        for id_ in done:
+            del self._releasing[id_]
+        await self._holdings.beat(done)
+        self._lose(held - self._holdings.held)
+        mine = self._holdings.held - self._destinations.keys() - self._releasing.keys()
+        await self._gain(mine)
+        for id_ in self._holdings.surplus:
+            if id_ not in self._releasing:
+                self._releasing[id_] = asyncio.create_task(self._release(id_))
+        if not self._closing:
+            await drained.cut_short(
+                self._clock.sleep(self._holdings.pause_s), self._directory.wait_change(version)
+            )
+        else:
+            await drained.pause(self._holdings.pause_s)
 
-    async def _claim_or_wait(self) -> None:
-        version = self._directory.version
-        streams = self._streams()
-        # Only where something was pushed there is something new; every so often all are looked
-        # at, for what was missed, and for delayed chunks that are due.
+    async def _gain(self, consumer_ids: Collection[int]) -> None:
+        """Take over what the holder before left, then begin with what waits."""
+        if not consumer_ids or self._closing:
+            return
         now_ms = self._clock.now_ms()
-        scan = self._pushed
+        for id_ in consumer_ids:
+            pace = Pace(self._config, self._random)
+            self._destinations[id_] = Destination(id_, pace, now_ms)
+        self._configure()
+        streams = [
+            Stream(StreamKind.SUBSCRIPTION, one.id)
+            for one in self._directory.current.subscriptions.values()
+            if one.consumer_id in self._destinations and one.consumer_id in consumer_ids
+        ]
+        try:
+            # Nobody else holds anything of it now, however short a time ago he did.
+            claims = await self._queue.takeover(streams, self._worker, 0, self._limits.depth_max)
+        except BaseException:
+            for id_ in consumer_ids:
+                self._drop_destination(id_)
+            raise
+        if claims:
+            # Apart, because it waits for the database, and leases do not.
+            task = asyncio.create_task(self._begin(claims))
+            self._taking_over.add(task)
+            task.add_done_callback(self._taking_over.discard)
+        self._note_ready(streams)
+        self._regained.set()
+
+    def _lose(self, consumer_ids: Collection[int]) -> None:
+        for id_ in consumer_ids:
+            for lane in self._lanes_of(id_):
+                lane.forget()
+            self._drop_destination(id_)
+
+    async def _release(self, consumer_id: int) -> None:
+        """Bring a consumer to an end here, for another Sender."""
+        lanes = self._lanes_of(consumer_id)
+        await self._drain(lanes, RELEASE_S)
+        while True:
+            try:
+                await self._flush()
+                break
+            except QueueError:
+                await self._clock.sleep(HURRY_S)
+        self._drop_destination(consumer_id)
+
+    def _drop_destination(self, consumer_id: int) -> None:
+        for lane in self._lanes_of(consumer_id):
+            lane.close()
+            del self._lanes[lane.sub_id]
+        self._destinations.pop(consumer_id, None)
+
+    def _lanes_of(self, consumer_id: int) -> list[Lane]:
+        return [one for one in self._lanes.values() if one.destination.consumer_id == consumer_id]
+
+    # What is configured.
+
+    def _configure(self) -> None:
+        """Go by the present directory: targets, policies, ordered lanes that read for themselves."""
+        self._reconfigure = False
+        current = self._directory.current
+        for id_, destination in self._destinations.items():
+            consumer = current.consumers.get(id_)
+            if consumer is not None:
+                destination.aim(consumer, self._target)
+        for subscription in self._directory.live_subscriptions.values():
+            lane = self._lanes.get(subscription.id)
+            ordered = subscription.ordering is not Ordering.NONE
+            if lane is not None and lane.ordered is not ordered:
+                lane.close()
+                if lane.flights:
+                    self._reconfigure = True  # its tries have to end first
+                    continue
+                lane.destination.lanes.remove(lane)
+                del self._lanes[subscription.id]
+            if ordered and subscription.consumer_id in self._destinations:
+                self._lane(subscription.id)
+        for lane in self._lanes.values():
+            self._configure_lane(lane)
+        self._configured = self._directory.version
+
+    def _configure_lane(self, lane: Lane) -> None:
+        subscription = self._directory.live_subscriptions.get(lane.sub_id)
+        policy = None
+        if subscription is not None:
+            policy = policy_of(
+                subscription, self._default_retry, self._config, self._limits.delay_horizon_ms
+            )
+        lane.configure(subscription, policy)
+        lane.pump()
+
+    def _target(self, consumer: Consumer) -> tuple[Target | None, str]:
+        try:
+            return self._targets.of(consumer), ""
+        except InvalidInput as error:
+            return None, str(error)
+
+    def _lane(self, sub_id: int) -> Lane | None:
+        """The lane of a subscription whose consumer is held."""
+        lane = self._lanes.get(sub_id)
+        if lane is not None:
+            return lane
+        subscription = self._directory.current.subscriptions.get(sub_id)
+        destination = self._destinations.get(subscription.consumer_id) if subscription else None
+        if subscription is None or destination is None:
+            return None
+        parts = (
+            sub_id, destination, self._flights, self._admission, self._outcomes, self._clock,
+            self._holdings.valid, self._is_hungry,
+        )  # fmt: skip
+        if subscription.ordering is Ordering.NONE or subscription.deleted_ms:
+            lane = Lane(*parts)
+        else:
+            lane = OrderedLane(self._storage, self._queue, self._limits, *parts)
+        self._lanes[sub_id] = lane
+        destination.lanes.append(lane)
+        self._configure_lane(lane)
+        return lane
+
+    def _held_streams(self) -> list[Stream]:
+        """The queues to read: of consumers held, all but paused ones, deleted ones included."""
+        known = (self._directory.version, frozenset(self._destinations))
+        if known != self._streams_of:
+            self._streams_of = known
+            self._streams = [
+                Stream(StreamKind.SUBSCRIPTION, one.id)
+                for one in self._directory.current.subscriptions.values()
+                if one.consumer_id in self._destinations
+                and (one.deleted_ms or one.status is not SubscriptionStatus.PAUSED)
+            ]
+        return self._streams
+
+    # Claiming.
+
+    async def _look(self, stopping: Stopping) -> None:
+        """Note where something was pushed, or is due; every so often, look at all queues."""
+        version = self._directory.version
+        if version != self._configured:
+            self._configure()
+        self._regained.clear()
+        streams = self._held_streams()
+        now_ms = self._clock.now_ms()
         # Later than IDLE_MS from now, it was said by a clock that was set back since.
         in_time = self._scan_ms - IDLE_MS <= now_ms < self._scan_ms
         if not in_time or version != self._scanned_version:
-            scan = streams
-            self._scan_ms, self._scanned_version = now_ms + IDLE_MS, version
-        due_ms = await self._queue.promote(scan, now_ms)
-        if due_ms:
-            self._scan_ms = min(self._scan_ms, max(due_ms, now_ms + DUE_STEP_MS))
-        self._pushed = ()
-        claims = await self._queue.claim(
-            [stream for stream in scan if self._is_hungry(stream.number)], self._worker, 1
-        )
-        await self._begin(claims, now_ms)
+            await self._promote(streams, now_ms + IDLE_MS)
+            self._scanned_version = version
         timeout_s = max(0, self._scan_ms - self._clock.now_ms()) / 1000
-        await self._stopping.cut_short(
+        await stopping.cut_short(
             self._wait(streams, timeout_s),
             # A subscription may be new, or resumed: then there are more streams to wait for.
             self._directory.wait_change(version),
+            self._regained.wait(),
         )
 
     async def _wait(self, streams: Sequence[Stream], timeout_s: float) -> None:
-        self._pushed = await self._queue.wait(streams, self._worker, timeout_s)
+        pushed = await self._queue.wait(streams, self._worker, timeout_s)
+        if pushed:
+            await self._promote(pushed, self._scan_ms)
 
-    def _streams(self) -> list[Stream]:
-        """The queues to read: all but those of paused subscriptions, deleted ones included."""
-        return [
-            Stream(StreamKind.SUBSCRIPTION, sub_id)
-            for sub_id in self._directory.current.subscriptions
-            if not self._is_paused(sub_id)
-        ]
+    async def _promote(self, streams: Sequence[Stream], scan_ms: int) -> None:
+        now_ms = self._clock.now_ms()
+        due_ms = await self._queue.promote(streams, now_ms)
+        self._scan_ms = min(scan_ms, max(due_ms, now_ms + DUE_STEP_MS)) if due_ms else scan_ms
+        self._note_ready(streams)
 
-    def _is_paused(self, sub_id: int) -> bool:
-        subscription = self._directory.live_subscriptions.get(sub_id)
-        return subscription is not None and subscription.status is SubscriptionStatus.PAUSED
+    def _note_ready(self, streams: Sequence[Stream]) -> None:
+        """There may be something in these queues."""
+        for _, sub_id in streams:
+            self._ready.add(sub_id)
+            lane = self._lanes.get(sub_id)
+            if lane is None or lane.wants_more:
+                self._starving.add(sub_id)
+        self._hungry.set()
 
-    def _is_hungry(self, sub_id: int) -> bool:
-        if self._is_paused(sub_id):
-            return False
-        lane = self._lanes.get(sub_id)
-        return lane is None or (
-            not lane.jobs and lane.quiet_until_ms <= self._clock.now_ms() and not self._stopping
-        )
+    def _is_hungry(self, sub_id: int) -> None:
+        """A lane has nothing to do; its queue may have."""
+        self._starving.add(sub_id)
+        if sub_id in self._ready:
+            self._hungry.set()
 
-    async def _begin(self, claims: Sequence[Claim], since_ms: int) -> None:
-        """Give claims to their lanes. What is not begun is not held: its lease runs out.
+    async def _claim(self, stopping: Stopping) -> None:
+        """Claim for lanes that have nothing to do, where there may be something."""
+        if not self._hungry.is_set():
+            await stopping.cut_short(self._hungry.wait())
+            if stopping:
+                return
+        self._hungry.clear()
+        by_count: dict[int, list[Stream]] = {}
+        for sub_id in self._ready & self._starving:
+            # Before it is asked: what is pushed meanwhile is noted again.
+            self._starving.discard(sub_id)
+            lane = self._lane(sub_id)
+            if lane is None:
+                self._ready.discard(sub_id)
+            elif lane.wants_more:
+                self._ready.discard(sub_id)
+                stream = Stream(StreamKind.SUBSCRIPTION, sub_id)
+                by_count.setdefault(lane.claim_chunks, []).append(stream)
+        try:
+            for count, streams in by_count.items():
+                claims = await self._queue.claim(streams, self._worker, count)
+                self._note_full(claims, count)
+                await self._begin(claims)
+        except QueueLost:
+            self._queue_lost()
+            raise
+        except BaseException:
+            for streams in by_count.values():
+                self._note_ready(streams)
+            raise
 
-        since_ms: a moment before they were claimed.
-        """
+    def _note_full(self, claims: Sequence[Claim], count: int) -> None:
+        """Where there was as much as asked for, there may be more; of small chunks, ask for many."""
+        found: dict[int, list[int]] = {}
         for claim in claims:
+            found.setdefault(claim.stream.number, []).append(claim.items)
+        for sub_id, items in found.items():
+            if len(items) < count:
+                continue
+            self._ready.add(sub_id)
+            lane = self._lane(sub_id)
+            if lane is not None:
+                self._starving.add(sub_id)
+                chunks = self._limits.chunk_rows_max * len(items) // max(1, sum(items))
+                lane.claim_chunks = max(1, min(CLAIM_CHUNKS_MAX, chunks))
+
+    def _queue_lost(self) -> None:
+        """Let go of what was not begun: it is gone from the queue, the Rescuer queues it anew."""
+        for lane in self._lanes.values():
+            lane.forget()
+        self._held.clear()
+        self._outcomes.queue_lost()
+
+    async def _begin(self, claims: Sequence[Claim]) -> None:
+        """Give claims to their lanes."""
+        by_lane: dict[int, list[Job]] = {}
+        for claim in claims:
+            sub_id = claim.stream.number
             try:
-                sub_id, deliveries = chunk.unpack_deliveries(claim.chunk)
+                _, deliveries = chunk.unpack_deliveries(claim.chunk)
             except ChunkError as error:
                 # Its deliveries stay queued in the database: the Rescuer queues them again.
                 log.error("%s: a chunk is left to the Rescuer: %s", claim.stream, error)
-                sub_id, deliveries = claim.stream.number, []
-            held = Held(claim, len(deliveries), since_ms)
-            if claim.redelivered:
-                try:
-                    deliveries = await self._unfinished(sub_id, deliveries)
-                except NotifyError as error:
-                    log.warning("%s: %s; a chunk is left to the next holder", claim.stream, error)
-                    continue
-            self._held[claim.stream, claim.entry] = held
+                deliveries = []
+            held = self._held[claim.stream, claim.entry] = Held(claim, len(deliveries))
+            if claim.redelivered and deliveries:
+                deliveries = await self._unfinished(sub_id, deliveries)
             self._outcomes.skip(held, held.open - len(deliveries))
-            self._add(sub_id, [(held, delivery) for delivery in deliveries])
+            by_lane.setdefault(sub_id, []).extend(Job(held, delivery) for delivery in deliveries)
+        for sub_id, jobs in by_lane.items():
+            lane = self._lane(sub_id)
+            if lane is not None:
+                lane.add(jobs)
+                continue
+            for job in jobs:  # claimed while it became another Sender's
+                assert job.held is not None
+                self._outcomes.hand_back(job.held, sub_id, [job.delivery], 0)
 
     async def _unfinished(
         self, sub_id: int, deliveries: list[DeliveryRecord]
     ) -> list[DeliveryRecord]:
         """What of a redelivered chunk is still to be done: not finished, not tried since."""
-        standings = await self._storage.standings([(d.message.id, sub_id) for d in deliveries])
+        while True:
+            try:
+                keys = [(d.message.id, sub_id) for d in deliveries]
+                standings = await self._storage.standings(keys)
+                break
+            except NotifyError as error:
+                # It is claimed already: nobody else would take it.
+                log.warning("subscription %d: %s; its chunks wait", sub_id, error)
+                await self._clock.sleep(HURRY_S)
         return [
             delivery
             for delivery in deliveries
@@ -241,130 +481,52 @@ class Sender:
             and standing.attempts <= delivery.attempts
         ]
 
-    def _add(self, sub_id: int, jobs: list[Job]) -> None:
-        lane = self._lanes.get(sub_id)
-        if lane is None:
-            lane = self._lanes[sub_id] = Lane(sub_id, self._deliver, self._refill)
-        subscription = self._directory.live_subscriptions.get(sub_id)
-        own = subscription.concurrency_max if subscription else None
-        lane.add(jobs, own or self._config.concurrency_max)
+    async def _tend(self) -> None:
+        """Have ordered lanes read what no hint told them of; change lanes whose tries ended."""
+        lines = [lane for lane in self._lanes.values() if isinstance(lane, OrderedLane)]
+        if lines:
+            pending = {row.subscription_id: row.pending for row in await self._storage.ledger()}
+            for line in lines:
+                if pending.get(line.sub_id, 0) > line.known:
+                    line.read()
+        if self._reconfigure:
+            self._configure()
+        # What somebody claimed who did not hold it any more, and then died.
+        left = await self._queue.takeover(
+            self._held_streams(), self._worker, self._limits.lease_ms, 1
+        )
+        await self._begin(left)
 
-    async def _refill(self, lane: Lane) -> None:
-        stream = Stream(StreamKind.SUBSCRIPTION, lane.sub_id)
-        if not self._is_hungry(lane.sub_id):
-            return
-        try:
-            now_ms = self._clock.now_ms()
-            await self._begin(await self._queue.claim([stream], self._worker, 1), now_ms)
-        except QueueLost:
-            self._queue_lost()  # who is told of it is told once
-        except NotifyError:
-            # The main step meets the same trouble, and says so.
-            await self._clock.sleep(TROUBLE_PAUSE_S)
+    async def _renew(self) -> None:
+        """Prolong the leases of the chunks that are held."""
+        if self._held:
+            await self._queue.renew([one.claim for one in self._held.values()], self._worker)
 
-    async def _deliver(self, lane: Lane, job: Job) -> None:
-        held, delivery = job
-        if self._settled(lane, job):
-            return
-        try:
-            await self._admission.enter(lane.sub_id)
-        except BaseException:
-            self._hand_back(lane.sub_id, [job])
-            raise
-        try:
-            if self._settled(lane, job):
-                return  # the wait may have been long
-            self.attempts_made += 1
-            subscription = self._directory.live_subscriptions[lane.sub_id]
-            outcome, quiet_until_ms = await self._attempts.attempt(subscription, delivery)
-        except BaseException as error:
-            # No verdict, so nothing may be lost: somebody tries it again.
-            self._hand_back(lane.sub_id, [job])
-            if not isinstance(error, Exception):
-                raise
-            if isinstance(error, NotifyError):
-                log.warning("subscription %d: %s; the delivery goes back", lane.sub_id, error)
-            else:
-                log.exception("subscription %d: a bug; the delivery goes back", lane.sub_id)
-            await self._clock.sleep(TROUBLE_PAUSE_S)
-            return
-        finally:
-            self._admission.leave(lane.sub_id)
-        self._outcomes.decide(held, delivery, outcome)
-        if quiet_until_ms:
-            lane.keep_quiet(quiet_until_ms)
-        elif outcome.status == DeliveryStatus.DELIVERED:
-            lane.succeeded()
-
-    def _settled(self, lane: Lane, job: Job) -> bool:
-        """Settle a job for which no request shall be made now; whether it was one."""
-        held, delivery = job
-        if self._is_late(held):
-            held.lost = True
-            self._held.pop((held.claim.stream, held.claim.entry), None)
-        if held.lost:
-            self._hand_back(lane.sub_id, [job])
-            return True
-        outcome = self._attempts.without_try(lane.sub_id, delivery)
-        if outcome is not None:
-            self._outcomes.decide(held, delivery, outcome)
-            return True
-        subscription = self._directory.live_subscriptions[lane.sub_id]
-        quiet = lane.quiet_until_ms > self._clock.now_ms()
-        if self._stopping or quiet or subscription.status is SubscriptionStatus.PAUSED:
-            due_ms = lane.quiet_until_ms if quiet else 0
-            self._hand_back(lane.sub_id, [job, *lane.take_all()], due_ms)
-            return True
-        return False
-
-    def _is_late(self, held: Held) -> bool:
-        """Not renewed for so long that others may have taken it over: this process stood still."""
-        return self._clock.now_ms() - held.renewed_ms >= self._queue_config.lease_ms
-
-    def _hand_back(self, sub_id: int, jobs: list[Job], due_ms: int = 0) -> None:
-        by_held: dict[int, tuple[Held, list[DeliveryRecord]]] = {}
-        for held, delivery in jobs:
-            by_held.setdefault(id(held), (held, []))[1].append(delivery)
-        for held, deliveries in by_held.values():
-            self._outcomes.hand_back(held, sub_id, deliveries, due_ms)
+    # Coming to an end.
 
     async def _hand_on(self, drained: Stopping) -> None:
         await drained.cut_short(self._outcomes.wait(IDLE_MS / 1000))
+        await self._flush()
+
+    async def _flush(self) -> None:
         for claim in await self._outcomes.flush():
             self._held.pop((claim.stream, claim.entry), None)
 
-    async def _renew(self) -> None:
-        """Prolong the leases of what is held."""
-        if self._held:
-            now_ms = self._clock.now_ms()
-            held = list(self._held.values())
-            in_time = [one for one in held if not self._is_late(one)]
-            await self._queue.renew([one.claim for one in held], self._worker)
-            for one in in_time:
-                one.renewed_ms = now_ms
-
-    async def _tend(self) -> None:
-        """Renew what is held; take over what a dead Sender left; forget idle lanes."""
-        await self._renew()
-        now_ms = self._clock.now_ms()
-        lease_ms = self._queue_config.lease_ms
-        taken = await self._queue.takeover(self._streams(), self._worker, lease_ms, 1)
-        await self._begin(taken, now_ms)
-        self._lanes = {sub_id: lane for sub_id, lane in self._lanes.items() if not lane.idle}
-
-    async def _drain(self) -> None:
+    async def _drain(self, lanes: Sequence[Lane], wait_s: float) -> None:
         """Hand back what was not begun, wait for what is under way, cut off the rest."""
-        for lane in self._lanes.values():
-            self._hand_back(lane.sub_id, lane.take_all())
-        under_way = {task for lane in self._lanes.values() for task in lane.tasks}
-        if under_way:
-            await asyncio.wait(under_way, timeout=self._drain_s)
-        for lane in self._lanes.values():
+        for lane in lanes:
+            lane.close()
+        deadline_ms = self._clock.now_ms() + round(wait_s * 1000)
+        while any(lane.flights for lane in lanes) and self._clock.now_ms() < deadline_ms:
+            await self._clock.sleep(0.01)
+        for lane in lanes:
             lane.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+            if isinstance(lane, OrderedLane):
+                await lane.saved()
 
-    async def _flush_last(self) -> None:
+    async def _give_up(self) -> None:
         try:
-            await self._outcomes.flush()
+            await self._flush()
+            await self._holdings.leave()
         except QueueError as error:
-            log.warning("sender: %s; what it held is taken over after the lease", error)
+            log.warning("sender: %s; what it held is taken over after its lease", error)

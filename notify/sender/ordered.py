@@ -1,0 +1,340 @@
+"""The lane of an ordered subscription: the database is its queue.
+
+Its deliveries never travel through the queue: the Maker stores them as pending and pushes a hint,
+an empty chunk. The Sender that holds the consumer reads them in message order and works them off
+key by key. A retry stays here; for the database it is pending, so that whoever comes next begins
+with it.
+
+What makes the order hold:
+
+accepted earlier    read only what is older than anything in the ingest stream: what a producer
+                    was told is accepted, before it sent the next, is split by then
+lost queue          read nothing until the Rescuer has put everything back that was in it
+another holder      read nothing until what the one before it delivered is marked
+place in the line   a delivery's number and the message before it are durable before its outcome
+                    is, so that every try of it, by whoever makes it, carries the same
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from notify.config import QueueConfig
+from notify.domain.errors import NotifyError
+from notify.domain.model import DeliveryStatus, Ordering, Reason, Subscription, SubscriptionStatus
+from notify.domain.ports import OrderHead, Queue, Storage
+from notify.runtime.rescue import REBUILT_EPOCH, epoch_begun_ms
+from notify.runtime.streams import INGEST, MARK
+from notify.sender.lane import Job, Lane
+from notify.sender.line import Line
+from notify.sender.verdict import Policy
+from notify_core import ids
+from notify_core.records import DeliveryRecord, OutcomeRecord
+
+# Deliveries kept here with their payloads, up to so many bytes of each.
+LINE_MAX: Final = 5000
+INLINE_BYTES_MAX: Final = 2048
+PAGE_ROWS: Final = 1000
+PAGES_MAX: Final = 8
+# A message may become visible so long after others with a higher id did.
+LATE_MS: Final = 60_000
+# Finished, but not seen to be marked: more than this, and it waits for the Marker.
+UNMARKED_MAX: Final = 10_000
+# How long it waits for outcomes that the holder before it handed on.
+TAKEOVER_WAIT_MS: Final = 5000
+SOON_S: Final = 0.02
+ID_MAX: Final = (1 << 63) - 1
+TROUBLE_S: Final = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class OrderedLane(Lane):
+    """Next of a key only when the one before it is delivered or dropped."""
+
+    ordered = True
+
+    def __init__(
+        self, storage: Storage, queue: Queue, limits: QueueConfig, *args: Any, **more: Any
+    ) -> None:
+        super().__init__(*args, **more)
+        self._storage = storage
+        self._queue = queue
+        self._inline_bytes = min(limits.inline_bytes_max, INLINE_BYTES_MAX)
+        self._line = Line()
+        self._cursor_id = 0
+        self._safe_epoch: str | None = None
+        self._taken_over = False
+        # The line was given up while tries were under way: they have to end first.
+        self._emptied = False
+        # Finished here, in the database perhaps not yet.
+        self._unmarked: dict[int, None] = {}
+        self._unsaved: dict[str, OrderHead] = {}
+        self._decided: list[OutcomeRecord] = []
+        self._reading: asyncio.Task[None] | None = None
+        self._read_again = False
+        self._saving: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many keys have a delivery that may go."""
+        return self._line.free
+
+    @property
+    def known(self) -> int:
+        """How many unfinished deliveries are here."""
+        return len(self._line)
+
+    @property
+    def wants_more(self) -> bool:
+        """Hints are always taken."""
+        return not self._closing
+
+    def configure(self, subscription: Subscription | None, policy: Policy | None) -> None:
+        """Go by what is configured now; read what a pause, or another holder, left."""
+        was = self._status
+        super().configure(subscription, policy)
+        if self._status is SubscriptionStatus.NORMAL and was is not self._status:
+            self.read()
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Read what is new. Jobs that came through the queue, from before it was ordered: park."""
+        now_ms = self._clock.now_ms()
+        for job in jobs:
+            super().settle(job, _parked(self.sub_id, job.delivery, now_ms))
+        self.read()
+
+    def read(self) -> None:
+        """There may be something new in the database."""
+        if self._closing:
+            return
+        self._read_again = True
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read_all(), name=f"line {self.sub_id}")
+
+    def pump(self) -> None:
+        """Begin what may begin now."""
+        super().pump()
+        if not self._closing and (due_ms := self._line.next_ms()):
+            now_ms = self._clock.now_ms()
+            self._wake_at(max(due_ms, now_ms + 1), now_ms)
+
+    def settle(self, job: Job, outcome: OutcomeRecord) -> None:
+        """Finish or park; the outcome is handed on when the delivery's place is durable."""
+        message = job.delivery.message
+        key = self._key(job)
+        final = outcome.status in (DeliveryStatus.DELIVERED, DeliveryStatus.DROPPED)
+        if not final:
+            again = Job(None, DeliveryRecord(outcome.attempts, message))
+            if message.id in self._line:
+                self._line.park(key, again, outcome.due_ms)
+            # Pending, and due at once for whoever reads it: it has to come before its followers.
+            outcome = outcome._replace(status=int(DeliveryStatus.PENDING), due_ms=0)
+        else:
+            self._unmarked[message.id] = None
+            if message.id in self._line:
+                self._line.finish(key)
+        assert job.place is not None
+        head = OrderHead(key, job.place.sequence, message.id, job.place.previous_id)
+        if key not in self._unsaved or self._unsaved[key].sequence <= head.sequence:
+            self._unsaved[key] = head
+        self._decided.append(outcome)
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save_all(), name=f"places {self.sub_id}")
+        if self._line.must_read or (self._cursor_id and self.known == LINE_MAX // 2):
+            self.read()
+
+    def put_back(self, jobs: Sequence[Job]) -> None:
+        """A try that does not count: other keys come first."""
+        now_ms = self._clock.now_ms()
+        for job in jobs:
+            if job.delivery.message.id in self._line:
+                self._line.park(self._key(job), Job(None, job.delivery), now_ms)
+
+    def hand_back(self, jobs: Sequence[Job]) -> None:
+        """They are pending in the database; here, they are free again."""
+        self.put_back(jobs)
+
+    def forget(self) -> None:
+        """Others go on with it: what is under way is cut off, so that nothing overtakes it."""
+        self.cancel()
+        self._empty()
+
+    async def saved(self) -> None:
+        """Return when every outcome was handed on."""
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
+
+    def close(self) -> None:
+        """Begin nothing any more."""
+        super().close()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def _key(self, job: Job) -> str:
+        assert self.subscription is not None
+        by_key = self.subscription.ordering is Ordering.KEY
+        return job.delivery.message.ordering_key if by_key else ""
+
+    def _first(self, now_ms: int) -> Job | None:
+        while (job := self._line.first(now_ms)) is not None:
+            if not 0 < job.delivery.message.expires_ms <= now_ms:
+                return job
+            self._line.take()  # it has its place too: a receiver sees that it is missing
+            self._drop(job, now_ms, Reason.EXPIRED)
+        return None
+
+    def _take(self, first: Job) -> list[Job]:
+        count = min(self.batch.size_max, self._line.free) if self.batch else 1
+        jobs = [self._line.take() for _ in range(count)]
+        for job in jobs:
+            assert job.place is not None
+            sequence, previous_id = job.place
+            before = f"notify-previous-id: {previous_id}\r\n" if previous_id else ""
+            job.extra = f"notify-sequence: {sequence}\r\n{before}".encode()
+        return jobs
+
+    def _put_first(self, jobs: list[Job]) -> None:
+        for job in reversed(jobs):
+            self._line.put_first(self._key(job))
+
+    def _may_begin(self, now_ms: int) -> bool:
+        if len(self._unmarked) >= UNMARKED_MAX:
+            self._wake_at(now_ms + round(TROUBLE_S * 1000), now_ms)
+            self.read()
+            return False
+        return super()._may_begin(now_ms)
+
+    def _let_go(self, now_ms: int) -> None:
+        """Paused or closing: it is pending. Discarded or deleted: the Feeder drops it."""
+        self._empty()
+
+    def _empty(self) -> None:
+        self._line.clear()
+        self._cursor_id = 0
+        self._emptied = True
+
+    # Reading.
+
+    async def _read_all(self) -> None:
+        while self._read_again and not self._closing:
+            self._read_again = False
+            try:
+                soon = not await self._may_read() or await self._read()
+            except NotifyError as error:
+                log.debug("subscription %d: %s; reading again", self.sub_id, error)
+                await self._clock.sleep(TROUBLE_S)
+                self._read_again = True
+                continue
+            self.pump()
+            if soon:
+                self._read_again = True
+                await self._clock.sleep(SOON_S)
+
+    async def _may_read(self) -> bool:
+        """Whether everything that is lost or under way elsewhere is back in the database."""
+        if self._emptied and self.flights:
+            return False
+        self._emptied = False
+        epoch = await self._queue.epoch()
+        if epoch is None:
+            return False
+        if epoch != self._safe_epoch:
+            if await self._storage.note(REBUILT_EPOCH) != epoch_begun_ms(epoch):
+                return False
+            self._safe_epoch = epoch
+        if not self._taken_over:
+            (mark,) = await self._queue.gauges([MARK])
+            since_ms = self.destination.held_since_ms
+            waited = self._clock.now_ms() - since_ms >= TAKEOVER_WAIT_MS
+            self._taken_over = waited or not 0 < mark.oldest_ms <= since_ms
+        return self._taken_over
+
+    async def _read(self) -> bool:
+        """Take in what is unfinished, in message order; whether there is more to read soon."""
+        (ingest,) = await self._queue.gauges([INGEST])
+        end_id = ids.id_floor(ingest.oldest_ms) if ingest.oldest_ms else ID_MAX
+        finished = set(self._unmarked)
+        late_id = ids.id_floor(max(ids.EPOCH_MS, ids.id_ms(self._cursor_id) - LATE_MS))
+        start_id = min(self._line.read_from(self._cursor_id), late_id, *finished, self._cursor_id)
+        seen: set[int] = set()
+        now_ms = self._clock.now_ms()
+        after = (0, start_id - 1) if start_id else (-1, 0)
+        more = False
+        for _ in range(PAGES_MAX):
+            page = await self._storage.waiting(self.sub_id, after, PAGE_ROWS)
+            line = [id_ for due_ms, id_ in page if not due_ms]
+            wanted = [id_ for due_ms, id_ in page if due_ms <= now_ms and id_ < end_id]
+            seen.update(line)
+            await self._take_in([id_ for id_ in wanted if id_ not in self._unmarked])
+            below = [id_ for id_ in line if id_ < end_id]
+            if below:
+                self._cursor_id = max(self._cursor_id, below[-1])
+            more = len(below) < len(line)
+            if len(page) < PAGE_ROWS or len(line) < len(page) or more:
+                self._forget_marked(finished, seen, start_id, ID_MAX)
+                break
+            after = page[-1]
+            self._cursor_id = after[1]
+            self._forget_marked(finished, seen, start_id, after[1])
+            if self.known >= LINE_MAX:
+                return False  # `settle` reads on when half of it is done
+        else:
+            more = True
+        self._line.trim()
+        return more
+
+    async def _take_in(self, message_ids: list[int]) -> None:
+        new = [id_ for id_ in message_ids if id_ not in self._line]
+        if not new:
+            return
+        records = await self._storage.pending_records(self.sub_id, new, self._inline_bytes)
+        jobs = [Job(None, record) for record in records]
+        lacking = self._line.lacks({self._key(job) for job in jobs})
+        if lacking:
+            self._line.learn((await self._storage.order_heads(self.sub_id, lacking)).values())
+            self._line.learn(OrderHead(key, 0, 0, 0) for key in lacking)
+        for job in jobs:
+            id_ = job.delivery.message.id
+            if id_ not in self._line and id_ not in self._unmarked:
+                self._line.add(self._key(job), job)
+
+    def _forget_marked(self, finished: set[int], seen: set[int], first: int, last: int) -> None:
+        for id_ in finished:
+            if first <= id_ <= last and id_ not in seen:
+                self._unmarked.pop(id_, None)
+
+    # Saving.
+
+    async def _save_all(self) -> None:
+        while self._decided:
+            decided, self._decided = self._decided, []
+            heads, self._unsaved = self._unsaved, {}
+            now_ms = self._clock.now_ms()
+            while True:
+                try:
+                    await self._storage.set_order_heads(self.sub_id, heads.values(), now_ms)
+                    break
+                except NotifyError as error:
+                    log.debug("subscription %d: %s; saving again", self.sub_id, error)
+                    await self._clock.sleep(TROUBLE_S)
+            for outcome in decided:
+                self._outcomes.add(outcome, outcome.at_ms)
+
+
+def _parked(sub_id: int, delivery: DeliveryRecord, now_ms: int) -> OutcomeRecord:
+    """What the queue held of a subscription that is ordered now waits in the database."""
+    return OutcomeRecord(
+        delivery.message.id,
+        sub_id,
+        int(DeliveryStatus.PENDING),
+        delivery.attempts,
+        now_ms,
+        0,
+        0,
+        0,
+        int(Reason.NONE),
+        "",
+        b"",
+    )
