@@ -543,6 +543,7 @@ class Queue(Protocol):
         stays held, what is both is wanted. Whoever comes back after its time ran out, or after
         the queue was lost, holds only what it takes then: `held` says so. A call that raised
         may have been carried out in part: no work on what it released until a later one tells.
+        One call of a member at a time.
         """
 
     async def leave(self, group: str, member: str) -> None:

@@ -21,9 +21,10 @@
 --   nt:{lease:NAME}  string  owner of a named lease
 --   nt:{share:GROUP}:m  zset  members of a group by the moment at which their time runs out
 --   nt:{share:GROUP}:k  hash  key -> life of the member that holds it; `@MEMBER` its life,
---                             `#MEMBER` the version of what it holds; `lives` last life. A life
---                             is an unbroken membership: when it ends, all that it held is free
---                             without being touched. Both end with the last member's time.
+--                             `#MEMBER` the version of what it holds; `lives` last life; `?` a
+--                             text. A life is an unbroken membership: when it ends, all that it
+--                             held is free without being touched. Both keys end with the last
+--                             member's time; until then a field stays for every key ever held.
 --
 -- ARGV[1] of a stream's functions is the run id of the server as the caller's connection knows
 -- it. What an earlier run left (a snapshot, an append-only file, a promoted replica) may lack
@@ -35,6 +36,9 @@
 local GROUP = 'w'
 local EMPTY_TTL_S = 60
 local WAKE_ENTRIES = 1000
+-- Longer than 64 bytes, which makes the hash that holds it a table at once: as a list, which a
+-- hash is up to 512 fields, taking 500 keys took 4 ms instead of 0.6.
+local SHARE_TEXT = 'number: life of the member that holds it; @member: its life; #member: its version'
 -- Arguments that one redis.call takes without straining the Lua stack.
 local SPREAD = 2000
 
@@ -375,7 +379,7 @@ end
 local function share(keys, args)
   local name, ttl, back = args[1], tonumber(args[2]), tonumber(args[5])
   -- The server's time. TIME is in none of the command categories that Notify has to be allowed.
-  redis.call('HSETNX', keys[2], 'lives', 0)
+  redis.call('HSETNX', keys[2], '?', SHARE_TEXT)
   redis.call('PEXPIRE', keys[2], ttl)
   local now = redis.call('PEXPIRETIME', keys[2]) - ttl
   part(keys, redis.call('ZRANGEBYSCORE', keys[1], '-inf', now))

@@ -214,14 +214,3 @@ def test_who_takes_at_the_same_time_never_gets_the_same(
         assert sorted(key for share in shares for key in share.held) == list(every)
 
     run(scenario())
-
-
-def test_a_member_may_call_twice_at_once(queue: Queue, run: Run) -> None:
-    async def scenario() -> None:
-        await asyncio.gather(
-            queue.share(G, "a", LONG_MS, range(1500)),
-            queue.share(G, "a", LONG_MS, range(1000, 2500)),
-        )
-        assert (await queue.share(G, "a", LONG_MS, [])).held == set(range(2500))
-
-    run(scenario())
