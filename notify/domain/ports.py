@@ -427,12 +427,22 @@ class Content(NamedTuple):
     claimed: bool
 
 
+class Share(NamedTuple):
+    """What a member of a group knows after its heartbeat.
+
+    members: who is alive, sorted. held: the keys that the caller holds now.
+    """
+
+    members: tuple[str, ...]
+    held: frozenset[int]
+
+
 class Queue(Protocol):
     """The queue: fast and disposable. All its contents can be rebuilt from the database.
 
     It has an epoch: a token that is gone exactly when the contents may be gone. While there
-    is none every method but open, close, epoch, begin_epoch, lease, release and wait raises
-    QueueLost.
+    is none every method but open, close, epoch, begin_epoch, lease, release, share, leave and
+    wait raises QueueLost.
 
     A stream exists while it holds something: there is nothing to create or to remove. A call
     that raised QueueUnavailable or QueueLost may have been carried out in part or in whole;
@@ -517,6 +527,28 @@ class Queue(Protocol):
 
     async def release(self, name: str, owner: str) -> None:
         """Give a named lease back, where owner holds it."""
+
+    async def share(
+        self,
+        group: str,
+        member: str,
+        ttl_ms: int,
+        wanted: Collection[int],
+        released: Collection[int] = (),
+    ) -> Share:
+        """Stay a member of a group for ttl_ms more, give back `released`, take what is free.
+
+        Taken is each of `wanted` that nobody holds, or whose holder is no member any more: its
+        time ran out, or it left. Holding lasts as long as membership: one heartbeat prolongs
+        all of it. `wanted` names what is held already too; what is neither wanted nor released
+        stays held, what is both is wanted. Whoever comes back after its time ran out, or after
+        the queue was lost, holds only what it takes then: `held` says so. A call that raised
+        may have been carried out in part: no work on what it released until a later one tells.
+        One call of a member at a time.
+        """
+
+    async def leave(self, group: str, member: str) -> None:
+        """Be no member any more; everything that was held is free at once."""
 
     async def wait(
         self, streams: Sequence[Stream], worker: str, timeout_s: float

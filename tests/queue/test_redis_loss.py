@@ -165,6 +165,8 @@ def test_lost_functions_come_back_in_the_call_that_missed_them(run, serve, conne
                 "spill": lambda: queue.spill([A], on=True),
                 "lease": lambda: queue.lease("x", "a", 1000),
                 "release": lambda: queue.release("x", "a"),
+                "share": lambda: queue.share("senders", "a", 1000, [1]),
+                "leave": lambda: queue.leave("senders", "a"),
                 "begin_epoch": lambda: queue.begin_epoch("2"),
             }
             for call in calls.values():

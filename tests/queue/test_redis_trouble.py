@@ -104,6 +104,9 @@ def test_an_acl_user_with_no_more_than_the_documented_rights(run, serve, connect
             await queue.ack(await queue.claim([A], "w1", 10))
             await queue.takeover([A], "w1", 0, 1)
             await queue.lease("x", "a", 1000)
+            await queue.share("x", "a", 1000, [1])
+            await queue.share("x", "a", 1000, [2], [1])
+            await queue.leave("x", "a")
             await queue.wait([A], "w1", 0.01)
             assert (await queue.gauges([A]))[0].depth == 0
         with pytest.raises(QueueUnavailable, match="permission"):
@@ -132,6 +135,7 @@ def test_out_of_memory_stops_what_fills_the_queue_not_what_drains_it(run, serve,
             claims += await queue.claim([A], "w1", 1)
             assert len(await queue.takeover([A], "w1", 60_000, 5)) == 0
             assert await queue.lease("rescuer", "a", 1000)
+            assert (await queue.share("senders", "a", 1000, [1])).held == {1}
             await queue.spill([A], on=True)
             await queue.ack(claims)
             assert (await queue.gauges([A]))[0].depth == 0

@@ -1,12 +1,13 @@
 """The Queue port over plain Python objects of one event loop."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import count
 
 from notify.domain.errors import QueueLost, QueueUnavailable
-from notify.domain.ports import Claim, Clock, Content, Gauge, Push, Stream
+from notify.domain.ports import Claim, Clock, Content, Gauge, Push, Share, Stream
 from notify.queue.memory.backlog import Backlog, Entry
 from notify.queue.memory.leases import Leases
+from notify.queue.memory.shares import Shares
 from notify.queue.memory.wakeups import Wakeups
 
 
@@ -26,6 +27,7 @@ class MemoryQueue:
         self._backlogs: dict[Stream, Backlog] = {}
         self._spilling: set[Stream] = set()
         self._leases = Leases()
+        self._shares = Shares()
         self._wakeups = Wakeups(clock)
         self._epochs_seen: dict[str, str] = {}  # by worker
 
@@ -46,6 +48,7 @@ class MemoryQueue:
         self._backlogs.clear()
         self._spilling.clear()
         self._leases = Leases()
+        self._shares = Shares()
 
     async def epoch(self) -> str | None:
         """Answer the present epoch, None after `flush` and at first."""
@@ -175,6 +178,23 @@ class MemoryQueue:
         """Give a named lease back, where owner holds it."""
         self._check_open()
         self._leases.release(name, owner)
+
+    async def share(
+        self,
+        group: str,
+        member: str,
+        ttl_ms: int,
+        wanted: Collection[int],
+        released: Collection[int] = (),
+    ) -> Share:
+        """Stay a member of a group for ttl_ms more, give back `released`, take what is free."""
+        self._check_open()
+        return self._shares.share(group, member, self._clock.now_ms(), ttl_ms, wanted, released)
+
+    async def leave(self, group: str, member: str) -> None:
+        """Be no member any more; everything that was held is free at once."""
+        self._check_open()
+        self._shares.leave(group, member)
 
     async def wait(self, streams: Sequence[Stream], worker: str, timeout_s: float) -> list[Stream]:
         """Return the streams pushed to since the worker's last wait, or none at time-out."""

@@ -31,3 +31,9 @@ def wake_log(kind: StreamKind) -> bytes:
 def lease(name: str) -> bytes:
     """A named lease."""
     return b"nt:{lease:%s}" % name.encode()
+
+
+def share(group: str) -> tuple[bytes, bytes]:
+    """The members of a group, and who holds which of its keys."""
+    tag = b"nt:{share:%s}:" % group.encode()
+    return tag + b"m", tag + b"k"

@@ -5,11 +5,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from notify.domain.errors import QueueLost, QueueUnavailable
-from notify.domain.ports import Claim, Clock, Content, Gauge, Push, Stream, StreamKind
+from notify.domain.ports import Claim, Clock, Content, Gauge, Push, Share, Stream, StreamKind
 from notify.queue.redis import keys, leases
 from notify.queue.redis import streams as commands
 from notify.queue.redis.client import Command, Link, Links, parsed
 from notify.queue.redis.errors import is_missing_function
+from notify.queue.redis.shares import Shares
 from notify.queue.redis.wakeups import Wakeups
 from notify.queue.redis.watch import Known, Watch, lines
 from notify_core import push as packing
@@ -32,6 +33,7 @@ class RedisQueue:
         self._links = Links(url)
         self._watch = Watch()
         self._wakeups = Wakeups(clock, self._links, self._watch)
+        self._shares = Shares()
         self._epoch: bytes | None = None  # as the key holds it, when it was last asked
         self._epochs_seen: dict[str, bytes] = {}  # by worker
         # Claims made in the call that told their worker of a new epoch.
@@ -250,6 +252,23 @@ class RedisQueue:
         """Give a named lease back, where owner holds it."""
         async with self._links.link() as link:
             await link.ask([leases.release(name, owner)])
+
+    async def share(
+        self,
+        group: str,
+        member: str,
+        ttl_ms: int,
+        wanted: Collection[int],
+        released: Collection[int] = (),
+    ) -> Share:
+        """Stay a member of a group for ttl_ms more, give back `released`, take what is free."""
+        async with self._links.link() as link:
+            return await self._shares.share(link, group, member, ttl_ms, wanted, released)
+
+    async def leave(self, group: str, member: str) -> None:
+        """Be no member any more; everything that was held is free at once."""
+        async with self._links.link() as link:
+            await self._shares.leave(link, group, member)
 
     async def wait(self, streams: Sequence[Stream], worker: str, timeout_s: float) -> list[Stream]:
         """Return the streams pushed to since the worker's last wait, or none at time-out."""

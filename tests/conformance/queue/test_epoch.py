@@ -25,6 +25,8 @@ ALLOWED = {
     "epoch": lambda q: q.epoch(),
     "lease": lambda q: q.lease("rebuild", "a", 1000),
     "release": lambda q: q.release("rebuild", "a"),
+    "share": lambda q: q.share("senders", "a", 1000, [1, 2]),
+    "leave": lambda q: q.leave("senders", "a"),
     "wait": lambda q: q.wait([SUB], "w1", 0.001),
 }
 
