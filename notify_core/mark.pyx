@@ -64,7 +64,7 @@ cdef class Marks:
     finals: (sub_id, status, attempts, reason, updated_ms, rising msg_ids): everything in a
     group is set to the same values; updated_ms is the latest of the group.
     retries: tuples in the order of RETRY_COLUMNS, the outcome with the most attempts of each
-    delivery that is not in finals.
+    delivery that is not in finals; of as many the latest, which put it off without a try.
     attempts: tuples in the order of ATTEMPT_COLUMNS; a delivery that succeeded at its first
     try has none, its row says it all.
     minutes: int64 array (n, 6): sub_id, minute (unix), delivered, dropped, failed attempts,
@@ -275,7 +275,7 @@ cdef _Pointers _decide(Marks marks):
         while not _final(best) and last + 1 < total and _same_key(best, by_key.at[last + 1]):
             last += 1
             counted.add(by_key.at[last])
-            if _final(by_key.at[last]) or by_key.at[last].attempts > best.attempts:
+            if _final(by_key.at[last]) or not _earlier(by_key.at[last], best):
                 best = by_key.at[last]
         (marks._finals if _final(best) else marks._retries).add(best)
         while last + 1 < total and _same_key(best, by_key.at[last + 1]):
@@ -332,6 +332,12 @@ cdef inline bint _first_success(const Outcome *outcome) noexcept nogil:
 
 cdef inline bint _same_key(const Outcome *one, const Outcome *other) noexcept nogil:
     return one.msg_id == other.msg_id and one.sub_id == other.sub_id
+
+
+cdef inline bint _earlier(const Outcome *one, const Outcome *other) noexcept nogil:
+    if one.attempts != other.attempts:
+        return one.attempts < other.attempts
+    return one.at_ms < other.at_ms
 
 
 cdef inline int _compare(int64_t one, int64_t other) noexcept nogil:

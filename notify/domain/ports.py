@@ -67,6 +67,18 @@ class Standing(NamedTuple):
     attempts: int
 
 
+class OrderHead(NamedTuple):
+    """The latest delivery of a key that was begun, of a subscription that delivers in order.
+
+    sequence: its number, from 1 on. previous_id: the message before it, 0 for none.
+    """
+
+    key: str
+    sequence: int
+    message_id: int
+    previous_id: int
+
+
 class WorkerLease(NamedTuple):
     """A worker number (0..255) of the id maker, held until expires_ms.
 
@@ -326,6 +338,39 @@ class Storage(Protocol):
 
     async def standings(self, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], Standing]:
         """How deliveries stand, by (message id, subscription id); unknown ones are absent."""
+
+    # What a Sender needs of subscriptions that deliver in order, whose deliveries stay pending.
+
+    async def waiting(
+        self, subscription_id: int, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int]]:
+        """Keys (due_ms, message id) of pending deliveries, rising, behind `after`.
+
+        Whatever their due time; (-1, 0) to begin. A key may outlive its delivery for a while
+        (sharded): `pending_records` tells.
+        """
+
+    async def pending_records(
+        self, subscription_id: int, message_ids: Collection[int], inline_bytes_max: int
+    ) -> list[DeliveryRecord]:
+        """Those of these deliveries that are pending, by message id, with their attempts so far.
+
+        A payload above inline_bytes_max stays behind (None).
+        """
+
+    async def order_heads(
+        self, subscription_id: int, keys: Collection[str]
+    ) -> dict[str, OrderHead]:
+        """The heads of these keys; a key of which nothing was begun is absent."""
+
+    async def set_order_heads(
+        self, subscription_id: int, heads: Collection[OrderHead], now_ms: int
+    ) -> None:
+        """Keep the heads of keys, durably.
+
+        One of a lower or equal sequence than the stored one changes nothing: its writer was
+        replaced meanwhile. Several of one key may come together.
+        """
 
     # Small state of services.
 

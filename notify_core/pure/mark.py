@@ -20,7 +20,7 @@ class Marks:
     finals: (sub_id, status, attempts, reason, updated_ms, rising msg_ids): everything in a
     group is set to the same values; updated_ms is the latest of the group.
     retries: tuples in the order of RETRY_COLUMNS, the outcome with the most attempts of each
-    delivery that is not in finals.
+    delivery that is not in finals; of as many the latest, which put it off without a try.
     attempts: tuples in the order of ATTEMPT_COLUMNS; a delivery that succeeded at its first
     try has none, its row says it all.
     minutes: int64 array (n, 6): sub_id, minute (unix), delivered, dropped, failed attempts,
@@ -79,7 +79,7 @@ def group(outcome_chunks: Sequence[bytes], skip: Collection[tuple[int, int]]) ->
                 continue
             if outcome.status in (DELIVERED, DROPPED):
                 finals[key] = outcome
-            elif key not in retries or retries[key].attempts < outcome.attempts:
+            elif key not in retries or _moment(retries[key]) <= _moment(outcome):
                 retries[key] = outcome
             tried = outcome.code != 0 or outcome.error != ""
             first_success = outcome.status == DELIVERED and outcome.attempts == 1
@@ -117,6 +117,10 @@ def group(outcome_chunks: Sequence[bytes], skip: Collection[tuple[int, int]]) ->
     ]  # fmt: skip
     marks.minutes = _per_minute(counted)
     return marks
+
+
+def _moment(outcome: OutcomeRecord) -> tuple[int, int]:
+    return outcome.attempts, outcome.at_ms
 
 
 def _per_minute(counted: list[tuple[int, int, int, int, int, int]]) -> NDArray[np.int64]:

@@ -88,6 +88,16 @@ def test_a_retry_keeps_the_outcome_with_the_most_attempts(mark):
 
 
 @both
+def test_of_retries_with_as_many_attempts_the_latest_is_kept(mark):
+    put_off = FAILED._replace(code=0, error="", at_ms=AT_MS + 5, due_ms=AT_MS + 90, status=PENDING)
+    for order in ([FAILED, put_off], [put_off, FAILED]):
+        for parts in ([order], [[one] for one in order]):
+            marks = group(mark, *parts)
+            assert marks.retries == [(7031, 1, PENDING, 1, 0, AT_MS + 90, AT_MS + 5)]
+            assert len(marks.attempts) == 1
+
+
+@both
 def test_the_first_final_outcome_of_a_delivery_counts(mark):
     dropped = DONE._replace(status=DROPPED, attempts=3, reason=REASON_EXHAUSTED)
     marks = group(mark, [FAILED, DONE._replace(attempts=2)], [dropped, FAILED])

@@ -13,6 +13,12 @@ from notify.storage.mysql.migrate import TAKEOVER_MS, migrations
 from tests.servers.mariadb import PASSWORD_IN_URL, Mariadb
 from tests.storage.conftest import DATABASE
 
+LAST = len(migrations())
+STEP = (
+    "INSERT INTO schema_version (version, name, started_ms, done_ms)"
+    f" VALUES ({LAST + 1}, 'x', {{}}, {{}})"
+)
+
 
 class ShiftedClock:
     """The machine's time, and so much more."""
@@ -111,14 +117,13 @@ def schema(server: Mariadb):
     """Rows of schema_version that a test may change."""
     yield lambda change: server.sql(change, database=DATABASE)
     server.sql(
-        "DELETE FROM schema_version WHERE version > 1",
-        "UPDATE schema_version SET done_ms = 5 WHERE version = 1",
+        f"DELETE FROM schema_version WHERE version > {LAST}",
         database=DATABASE,
     )
 
 
 def test_a_newer_schema(server: Mariadb, schema) -> None:
-    schema("INSERT INTO schema_version (version, name, started_ms, done_ms) VALUES (2, 'x', 1, 2)")
+    schema(STEP.format(1, 2))
     one = only(examined(server.url(DATABASE)))
     assert (one.level, one.subject) == (Level.ERROR, "storage schema")
     assert "upgrade Notify on this host" in one.text
@@ -126,13 +131,12 @@ def test_a_newer_schema(server: Mariadb, schema) -> None:
 
 def test_a_migration_under_way_or_cut_off(server: Mariadb, schema) -> None:
     now_ms = ShiftedClock().now_ms()
-    step = "INSERT INTO schema_version (version, name, started_ms, done_ms) VALUES (2, 'x', {}, 0)"
-    schema(step.format(now_ms - 7000))
+    schema(STEP.format(now_ms - 7000, 0))
     one = only(examined(server.url(DATABASE)))
     assert one.level is Level.WARNING
-    assert "step 2 of a migration began 7 s ago" in one.text
-    schema("DELETE FROM schema_version WHERE version = 2")
-    schema(step.format(now_ms - TAKEOVER_MS))
+    assert f"step {LAST + 1} of a migration began 7 s ago" in one.text
+    schema(f"DELETE FROM schema_version WHERE version > {LAST}")
+    schema(STEP.format(now_ms - TAKEOVER_MS, 0))
     one = only(examined(server.url(DATABASE)))
     assert one.level is Level.ERROR
     assert "notify migrate" in one.advice

@@ -6,7 +6,8 @@ locks) all its deliveries; see queries.sql.
 
 import pytest
 
-from notify.storage.mysql import queries
+from notify.storage.mysql import MysqlStorage, queries
+from notify.storage.mysql.connection import Session
 from notify_core import mark, sqltext
 from tests.conformance.storage.samples import NOW, message_ids
 from tests.servers.mariadb import Mariadb
@@ -26,6 +27,10 @@ def filled(server: Mariadb) -> Mariadb:
     head += b"deliver_ms,expires_ms,payload) VALUES "
     statements = queries.insert_grouped("insert_deliveries", rows, 10**6)
     statements += queries.insert("insert_timers", [(row[1], row[0], row[0]) for row in rows], 10**6)
+    at_once = [(9, 0, id_) for id_ in IDS]
+    statements += queries.insert("insert_timers", at_once, 10**6)
+    lines = [(sub, b"%d" % id_, 1, id_, 0, NOW) for id_ in IDS for sub in range(1, SUBS + 1)]
+    statements += queries.insert("set_order_heads", lines, 10**6)
     statements += queries.insert("insert_drops", [row[:2] for row in rows], 10**6)
     statements += sqltext.insert(head, messages, b"", 2000, 10**6, False)
     tries = [(id_, 1, 1, NOW, 5, 500, "", b"") for id_ in IDS]
@@ -87,7 +92,7 @@ def test_sets_are_changed_by_their_keys(
         ("list_one", (3, 3, 0), ([0, 1, 2, 3], 50)),
         ("list_drops_one", (3, 3, 0), (50,)),
         ("untouched", (3, 3, 0), (FAR, 900)),
-        ("due_timers", (3, 3), (-1, -1, -1, 900)),
+        ("timers", (3, 3, 0), (-1, 900)),
         ("unsplit", (100, 0), (900,)),
     ],
 )
@@ -96,6 +101,34 @@ def test_windows_are_read_in_the_order_of_an_index(
 ) -> None:
     # The server estimates; a wrong plan would read all five subscriptions, or begin at the top.
     read_well(filled, queries.statement(name, *before, top, *after), 2 * MESSAGES)
+
+
+@pytest.mark.parametrize("size", [1, 200, queries.IDS_MAX])
+def test_heads_are_read_by_their_keys(filled: Mariadb, size: int) -> None:
+    keys = [b"%d" % id_ for id_ in IDS[:size]]
+    read_well(filled, queries.statement("order_heads", 3, 3, keys), size)
+
+
+def test_what_waits_is_read_on_from_a_key_without_what_is_before_it(filled: Mariadb, run) -> None:
+    storage = MysqlStorage(filled.options(DATABASE, "&connections_max=1"))
+    run(storage.open())
+    deep, limit = IDS[MESSAGES // 2], 100
+    for sub, after in ((9, (0, deep)), (3, (deep, deep))):
+        before = reads(storage, run)
+        assert len(run(storage.waiting(sub, after, limit))) == limit
+        assert reads(storage, run) - before <= limit + 5
+    run(storage.close())
+
+
+def reads(storage: MysqlStorage, run) -> int:
+    """How many rows the server has read on its only connection."""
+    text = b"SHOW SESSION STATUS LIKE 'Handler_read%'"
+
+    def look(db: Session) -> int:
+        with db._executed(text) as cursor:
+            return sum(int(row[1]) for row in cursor.fetchall())
+
+    return run(storage._pool.run(look))
 
 
 @pytest.mark.parametrize("subs", [1, 20])

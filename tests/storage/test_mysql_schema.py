@@ -10,13 +10,16 @@ import pytest
 import notify.storage.mysql.migrate as migrating
 from notify.config import StorageConfig
 from notify.domain.errors import ConfigError, StorageRefused, StorageUnavailable
+from notify.domain.ports import OrderHead
 from notify.storage import migrate_storage, open_storage
 from notify.storage.mysql import MysqlStorage
 from notify.storage.mysql.migrate import TAKEOVER_MS, migrate, migrations, statements
+from tests.conformance.storage.samples import NOW, PENDING, account, batch, checked_ledger, grid
 from tests.servers.mariadb import Mariadb
 
 FILES = resources.files("notify.storage.mysql")
 OTHER = "nt_other"
+NAMES = [f"{number:03}_{name}" for number, name, _ in migrations()]
 
 
 def now_ms() -> int:
@@ -52,8 +55,7 @@ def test_nothing_is_null_and_all_is_utf8mb4_or_binary(server: Mariadb) -> None:
 
 
 def test_a_fresh_database_is_migrated_once(empty: Mariadb) -> None:
-    names = [f"{number:03}_{name}" for number, name, _ in migrations()]
-    assert migrate(empty.options(OTHER), now_ms) == names
+    assert migrate(empty.options(OTHER), now_ms) == NAMES
     before = shown(empty, OTHER)
     assert migrate(empty.options(OTHER), now_ms) == []
     assert shown(empty, OTHER) == before
@@ -115,21 +117,48 @@ def test_a_later_release_adds_its_steps(empty: Mariadb, monkeypatch, run) -> Non
         later = [*steps, (len(steps) + 1, "add_extra", added)]
         patched.setattr(migrating, "migrations", lambda: later)
         storage = MysqlStorage(empty.options(OTHER))
-        with pytest.raises(StorageUnavailable, match=r"this release needs 2: run `notify migrate`"):
+        needed = f"this release needs {len(later)}: run `notify migrate`"
+        with pytest.raises(StorageUnavailable, match=needed):
             run(storage.open())
-        assert migrate(empty.options(OTHER), now_ms) == ["002_add_extra"]
+        assert migrate(empty.options(OTHER), now_ms) == [f"{len(later):03}_add_extra"]
         # A step that was done, but for the word that it was.
         empty.sql(
-            "UPDATE schema_version SET done_ms = 0, started_ms = 0 WHERE version = 2",
+            f"UPDATE schema_version SET done_ms = 0, started_ms = 0 WHERE version = {len(later)}",
             database=OTHER,
         )
-        assert migrate(empty.options(OTHER), now_ms) == ["002_add_extra"]
+        assert migrate(empty.options(OTHER), now_ms) == [f"{len(later):03}_add_extra"]
         run(storage.open())
         run(storage.close())
     with pytest.raises(StorageRefused, match="newer release"):
         run(MysqlStorage(empty.options(OTHER)).open())
     with pytest.raises(StorageRefused, match="newer release"):
         migrate(empty.options(OTHER), now_ms)
+
+
+def test_a_database_of_the_first_release_keeps_what_it_holds(
+    empty: Mariadb, monkeypatch, run
+) -> None:
+    first = migrations()[:1]
+    with monkeypatch.context() as patched:
+        patched.setattr(migrating, "migrations", lambda: first)
+        migrate(empty.options(OTHER), now_ms)
+        old = MysqlStorage(empty.options(OTHER))
+        run(old.open())
+    run(old.insert_messages(batch([1, 2]), NOW))
+    run(old.insert_deliveries(grid([1, 2], [1], PENDING)))
+    storage = MysqlStorage(empty.options(OTHER))
+    with pytest.raises(StorageUnavailable, match=r"has schema version 1.*run `notify migrate`"):
+        run(storage.open())
+    assert migrate(empty.options(OTHER), now_ms) == NAMES[1:]
+    run(storage.open())
+    assert run(storage.waiting(1, (-1, 0), 9)) == [(0, 1), (0, 2)]
+    run(storage.set_order_heads(1, [OrderHead("k", 1, 1, 0)], NOW))
+    assert run(storage.order_heads(1, ["k"])) == {"k": OrderHead("k", 1, 1, 0)}
+    # A process of the first release that runs meanwhile works on.
+    run(old.set_queued(1, [1], NOW))
+    assert run(checked_ledger(storage)) == {1: account(1, queued=1, pending=1)}
+    for one in (old, storage):
+        run(one.close())
 
 
 def test_a_database_without_a_schema_is_waited_for(empty: Mariadb, run) -> None:
@@ -154,7 +183,7 @@ def test_a_step_that_fails_is_not_done(empty: Mariadb, monkeypatch, run) -> None
 
 def test_a_storage_is_migrated_by_its_url(empty: Mariadb, run) -> None:
     config = StorageConfig(url=empty.url(OTHER, "?ssl_disabled=true"))
-    assert migrate_storage(config, now_ms) == ["001_create_tables"]
+    assert migrate_storage(config, now_ms) == NAMES
     storage = open_storage(config)
     run(storage.open())
     run(storage.close())

@@ -11,11 +11,13 @@ import pytest
 
 import notify.storage.sqlite
 from notify.domain.errors import StorageRefused
+from notify.domain.ports import OrderHead
 from notify.storage.sqlite import SqliteStorage
 from notify.storage.sqlite.messages import key_hash
 from notify.storage.sqlite.migrate import migrate, migrations, statements
 from notify.storage.sqlite.queries import QUERIES, parse
 from notify_core import fanout, mark, receive
+from tests.conformance.storage.samples import NOW, PENDING, account, batch, checked_ledger, grid
 
 FILES = resources.files("notify.storage.sqlite")
 
@@ -63,6 +65,25 @@ def test_an_older_schema_is_brought_up(tmp_path: Path, run, monkeypatch) -> None
     run(storage.open())
     assert run(storage.note("kept")) == 7
     assert run(storage._read(lambda db: db.execute("SELECT * FROM extra").fetchall())) == []
+    run(storage.close())
+
+
+def test_a_file_of_the_first_release_is_brought_up_by_the_start(
+    tmp_path: Path, run, monkeypatch
+) -> None:
+    storage = SqliteStorage(str(tmp_path / "n.db"))
+    first = migrations()[:1]
+    with monkeypatch.context() as patched:
+        patched.setattr(notify.storage.sqlite.migrate, "migrations", lambda: first)
+        run(storage.open())
+        run(storage.insert_messages(batch([1, 2]), NOW))
+        run(storage.insert_deliveries(grid([1, 2], [1], PENDING)))
+        run(storage.close())
+    run(storage.open())
+    assert run(storage.waiting(1, (-1, 0), 9)) == [(0, 1), (0, 2)]
+    run(storage.set_order_heads(1, [OrderHead("k", 1, 1, 0)], NOW))
+    assert run(storage.order_heads(1, ["k"])) == {"k": OrderHead("k", 1, 1, 0)}
+    assert run(checked_ledger(storage)) == {1: account(1, pending=2)}
     run(storage.close())
 
 
@@ -136,6 +157,11 @@ def test_sets_of_deliveries_are_changed_by_primary_key(
 ) -> None:
     plan = explain(migrated, QUERIES[name])
     assert plan[0] == "SEARCH receive_msg USING PRIMARY KEY (msg_id=? AND sub_id=?)"
+
+
+def test_what_waits_is_read_by_its_index_on_from_a_key(migrated: sqlite3.Connection) -> None:
+    (plan,) = explain(migrated, QUERIES["waiting"])
+    assert plan.endswith("INDEX receive_msg_pending (sub_id=? AND (due_ms,msg_id)>(?,?))")
 
 
 @pytest.mark.parametrize("name", sorted(set(QUERIES) - set(MAY_SCAN)))

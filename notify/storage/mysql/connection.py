@@ -83,11 +83,13 @@ class Session:
             raise
         self._in_transaction = False
 
-    def run(self, name: str, *values: Value | Sequence[int]) -> int:
+    def run(self, name: str, *values: Value | Sequence[int] | Sequence[bytes]) -> int:
         """Carry out a named statement; how many rows it changed."""
         return self.change(queries.statement(name, *values))
 
-    def rows(self, name: str, *values: Value | Sequence[int]) -> tuple[tuple[Any, ...], ...]:
+    def rows(
+        self, name: str, *values: Value | Sequence[int] | Sequence[bytes]
+    ) -> tuple[tuple[Any, ...], ...]:
         """What a named statement finds."""
         with self._executed(queries.statement(name, *values)) as cursor:
             found: tuple[tuple[Any, ...], ...] = cursor.fetchall()

@@ -6,10 +6,11 @@ so a sharding proxy sees the shard keys, and nothing is escaped row by row in Py
 
 from collections.abc import Iterable, Sequence
 from importlib import resources
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar, cast
 
 from notify_core import sqltext
 
+T = TypeVar("T")
 Value: TypeAlias = int | str | bytes
 # Rows of one statement, ids of one IN list, and bytes of one statement. From 1000 ids on MariaDB
 # makes a sub-query of the list (in_predicate_conversion_threshold): 134 000 instead of 214 000
@@ -49,16 +50,18 @@ _AROUND: Final = {
 }
 
 
-def statement(name: str, *values: Value | Sequence[int]) -> bytes:
-    """A named statement with its values; a sequence of ints is the list of an IN."""
+def statement(name: str, *values: Value | Sequence[int] | Sequence[bytes]) -> bytes:
+    """A named statement with its values; a sequence of ints, or of bytes, is the list of an IN."""
     first, *rest = _PARTS[name]
     assert len(values) == len(rest), f"query {name} takes {len(rest)} values"
     parts = [first]
     for value, part in zip(values, rest, strict=True):
         if isinstance(value, int | str | bytes):
             parts.append(sqltext.literal(value))
+        elif isinstance(value[0], int):
+            parts.append(sqltext.int_list(cast("Sequence[int]", value)))
         else:
-            parts.append(sqltext.int_list(value))
+            parts.append(b",".join([sqltext.literal(one) for one in value]))
         parts.append(part)
     return b"".join(parts)
 
@@ -75,6 +78,6 @@ def insert_grouped(name: str, rows: Iterable[Sequence[Value]], bytes_max: int) -
     return sqltext.insert(head, rows, tail, ROWS_MAX, bytes_max, True)
 
 
-def parts(ids: Sequence[int], size: int = IDS_MAX) -> Iterable[Sequence[int]]:
-    """Ids in lists that fit an IN."""
+def parts(ids: Sequence[T], size: int = IDS_MAX) -> Iterable[Sequence[T]]:
+    """Ids, or other keys, in lists that fit an IN."""
     return (ids[start : start + size] for start in range(0, len(ids), size))

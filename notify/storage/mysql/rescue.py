@@ -29,7 +29,7 @@ def pending(
     behind = (-1, -1)
     while len(found) < limit:
         wanted = limit - len(found)
-        timers = _due(db, sub_id, now_ms, behind, wanted)
+        timers = due(db, sub_id, now_ms, behind, wanted)
         ids = [msg_id for _, msg_id in timers]
         states = {
             state[0]: state
@@ -48,12 +48,17 @@ def pending(
     return found
 
 
-def _due(
-    db: Session, sub_id: int, now_ms: int, behind: tuple[int, int], limit: int
+def due(
+    db: Session, sub_id: int, until_ms: int, behind: tuple[int, int], limit: int
 ) -> list[tuple[int, int]]:
     """(due_ms, message) of the timers behind one, in their order."""
     due_ms, msg_id = behind
-    rows = db.rows("due_timers", sub_id, sub_id, now_ms, due_ms, due_ms, msg_id, limit)
+    rows: list[tuple[int, int, int]] = []
+    if due_ms >= 0:
+        rows += db.rows("timers", sub_id, sub_id, due_ms, min(due_ms, until_ms), msg_id, limit)
+    if len(rows) < limit:
+        left = limit - len(rows)
+        rows += db.rows("timers", sub_id, sub_id, due_ms + 1, until_ms, -1, left)
     return [(due_ms, msg_id) for _, due_ms, msg_id in rows]
 
 
@@ -75,15 +80,15 @@ def set_queued(db: Session, sub_id: int, message_ids: Sequence[int], now_ms: int
 
 def drop_pending(db: Session, sub_id: int, reason: int, now_ms: int, limit: int) -> int:
     """Drop up to limit pending ones; how many."""
-    due = _due(db, sub_id, INT_MAX, (-1, -1), limit)
+    timers = due(db, sub_id, INT_MAX, (-1, -1), limit)
     changes = Changes()
     count = 0
-    for part in queries.parts(sorted({msg_id for _, msg_id in due})):
-        timers = _locked_pending(db, sub_id, part)
-        if timers:
-            ids = [msg_id for _, _, msg_id in timers]
+    for part in queries.parts(sorted({msg_id for _, msg_id in timers})):
+        locked = _locked_pending(db, sub_id, part)
+        if locked:
+            ids = [msg_id for _, _, msg_id in locked]
             db.run("drop", reason, now_ms, sub_id, ids)
-            delete_timers(db, timers)
+            delete_timers(db, locked)
             add_drops(db, ((id_, sub_id) for id_ in ids))
             changes.moved(sub_id, PENDING, DROPPED, ids)
             count += len(ids)

@@ -4,7 +4,7 @@
 -- Portable: no AUTO_INCREMENT, no foreign keys, nothing NULL, every table with a primary key whose
 -- columns include the shard key. On sharded set-ups biz_msg is sharded by id, and receive_msg,
 -- receive_timer, receive_drop and receive_attempt by msg_id with the same function; biz_dedup
--- by h; everything else is small and lives in one place.
+-- by h; receive_order by sub_id, or in one place like everything else, which is small.
 --
 -- What is compared is binary (VARBINARY, BLOB): text collations ignore case, accents or blanks at
 -- the end, and differ between servers. Text that is only shown is utf8mb4, whatever the default.
@@ -104,6 +104,18 @@ CREATE TABLE receive_drop (
     sub_id BIGINT NOT NULL,
     PRIMARY KEY (msg_id, sub_id),
     KEY receive_drop_sub (sub_id, msg_id)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
+
+-- Ordered delivery: of each line (a subscription's ordering key) the delivery begun last, its number
+-- in the line, and the message before it (0: none). A row for each key that was ever seen.
+CREATE TABLE receive_order (
+    sub_id BIGINT NOT NULL,
+    okey VARBINARY(128) NOT NULL,
+    seq BIGINT NOT NULL,
+    msg_id BIGINT NOT NULL,
+    prev_id BIGINT NOT NULL,
+    updated_ms BIGINT NOT NULL,
+    PRIMARY KEY (sub_id, okey)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
 -- HTTP tries, but for deliveries that succeeded at the first one: their row says it all.

@@ -7,6 +7,6 @@ import msgspec
 _encode = msgspec.json.Encoder().encode
 
 
-def json_set(keys: Iterable[int | tuple[int | str, ...]]) -> str:
-    """The JSON text of keys: plain ids, or arrays of several parts."""
+def json_set(keys: Iterable[int | str | tuple[int | str, ...]]) -> str:
+    """The JSON text of keys: plain ids or texts, or arrays of several parts."""
     return _encode(list(keys)).decode()

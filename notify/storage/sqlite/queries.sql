@@ -262,6 +262,25 @@ ORDER BY m.id LIMIT ?;
 SELECT msg_id, attempts FROM receive_msg INDEXED BY receive_msg_pending
 WHERE sub_id = ? AND status = 0 AND due_ms <= ? ORDER BY due_ms, msg_id LIMIT ?;
 
+-- name: waiting
+-- As pending, whatever the due time, behind a key.
+SELECT due_ms, msg_id FROM receive_msg INDEXED BY receive_msg_pending
+WHERE sub_id = ? AND status = 0 AND (due_ms, msg_id) > (?, ?) ORDER BY due_ms, msg_id LIMIT ?;
+
+-- name: order_heads
+-- The deliveries begun last, of these keys of one subscription: [key, ...].
+SELECT o.okey, o.seq, o.msg_id, o.prev_id
+FROM json_each(?) AS k CROSS JOIN receive_order AS o WHERE o.sub_id = ? AND o.okey = k.value;
+
+-- name: set_order_head
+-- Only a higher number moves a key on.
+INSERT INTO receive_order (sub_id, okey, seq, msg_id, prev_id, updated_ms)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (sub_id, okey) DO UPDATE SET
+    seq = excluded.seq, msg_id = excluded.msg_id, prev_id = excluded.prev_id,
+    updated_ms = excluded.updated_ms
+WHERE excluded.seq > seq;
+
 -- name: records
 -- Messages as records, after the number of attempts given: [[id, attempts], ...]; a large
 -- payload is not read.

@@ -82,6 +82,18 @@ CREATE INDEX receive_msg_dropped ON receive_msg (msg_id, sub_id) WHERE status = 
 -- Lists of one subscription.
 CREATE INDEX receive_msg_sub ON receive_msg (sub_id, msg_id);
 
+-- Ordered delivery: of each line (a subscription's ordering key) the delivery begun last, its number
+-- in the line, and the message before it (0: none). A row for each key that was ever seen.
+CREATE TABLE receive_order (
+    sub_id INTEGER NOT NULL,
+    okey TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    msg_id INTEGER NOT NULL,
+    prev_id INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL,
+    PRIMARY KEY (sub_id, okey)
+) STRICT, WITHOUT ROWID;
+
 -- HTTP tries, but for deliveries that succeeded at the first one: their row says it all.
 CREATE TABLE receive_attempt (
     msg_id INTEGER NOT NULL,

@@ -21,6 +21,7 @@ from notify.domain.ports import (
     DeliveryFilter,
     Difference,
     Inserted,
+    OrderHead,
     QueuedRow,
     QueuedSpan,
     Standing,
@@ -34,6 +35,7 @@ from notify.storage.sqlite import (
     deliveries,
     marking,
     messages,
+    ordering,
     rescue,
     workers,
 )
@@ -230,6 +232,28 @@ class SqliteStorage(Storage):
 
     async def standings(self, keys: Collection[tuple[int, int]]) -> dict[tuple[int, int], Standing]:
         return await self._read(lambda db: deliveries.standings(db, keys))
+
+    async def waiting(
+        self, subscription_id: int, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int]]:
+        return await self._read(lambda db: ordering.waiting(db, subscription_id, after, limit))
+
+    async def pending_records(
+        self, subscription_id: int, message_ids: Collection[int], inline_bytes_max: int
+    ) -> list[DeliveryRecord]:
+        return await self._read(
+            lambda db: ordering.pending_records(db, subscription_id, message_ids, inline_bytes_max)
+        )
+
+    async def order_heads(
+        self, subscription_id: int, keys: Collection[str]
+    ) -> dict[str, OrderHead]:
+        return await self._read(lambda db: ordering.heads(db, subscription_id, keys))
+
+    async def set_order_heads(
+        self, subscription_id: int, heads: Collection[OrderHead], now_ms: int
+    ) -> None:
+        await self._write(lambda db: ordering.set_heads(db, subscription_id, heads, now_ms))
 
     async def lease_worker(self, owner: str, now_ms: int, ttl_ms: int) -> WorkerLease:
         return await self._write(lambda db: workers.lease(db, owner, now_ms, ttl_ms))
