@@ -10,7 +10,8 @@ from notify.domain.ports import Answer, Clock, Random, Storage, Transport
 from notify.domain.retry import Retry
 from notify.runtime.directory import DirectoryCache
 from notify.sender.targets import Targets
-from notify.sender.verdict import GONE, Policy, judge
+from notify.sender.verdict import GONE, Policies, judge
+from notify_core import ids
 from notify_core.records import DeliveryRecord, OutcomeRecord
 
 ERROR_CHARS_MAX: Final = 500
@@ -44,10 +45,11 @@ class Attempts:
         self._clock = clock
         self._random = random
         self._config = config
-        self._horizon_ms = queue_config.delay_horizon_ms
         self._targets = Targets()
-        self._default_retry = Retry(
-            schedule_ms=config.retry_schedule_ms, jitter=config.retry_jitter
+        self._policies = Policies(
+            Retry(schedule_ms=config.retry_schedule_ms, jitter=config.retry_jitter),
+            config.retry_after_ms_max,
+            queue_config.delay_horizon_ms,
         )
 
     def without_try(self, sub_id: int, delivery: DeliveryRecord) -> OutcomeRecord | None:
@@ -76,16 +78,18 @@ class Attempts:
         started_ms = self._clock.now_ms()
         answer, error = await self._try(consumer, subscription, delivery, body)
         now_ms = self._clock.now_ms()
-        policy = Policy(
-            subscription.retry or self._default_retry,
-            self._config.retry_after_ms_max,
-            self._horizon_ms,
-        )
         attempts = delivery.attempts + 1
+        message = delivery.message
         verdict = judge(
-            answer, attempts, delivery.message.expires_ms, now_ms, policy, self._random.random()
+            answer,
+            attempts,
+            max(ids.id_ms(message.id), message.deliver_ms),
+            message.expires_ms,
+            now_ms,
+            self._policies.of(subscription),
+            self._random.random(),
         )
-        if answer is not None and answer.code == GONE:
+        if answer is not None and answer.code == GONE and verdict.refused:
             await self._disable(subscription)
         if answer is not None and verdict.status is not DeliveryStatus.DELIVERED:
             error = f"answered {answer.code}"
