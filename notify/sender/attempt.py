@@ -6,11 +6,12 @@ from typing import Final, NamedTuple
 from notify.config import QueueConfig, SenderConfig
 from notify.domain.errors import InvalidInput, TransportError
 from notify.domain.model import Consumer, DeliveryStatus, Reason, Subscription, SubscriptionStatus
+from notify.domain.policy import GONE
 from notify.domain.ports import Answer, Clock, Random, Storage, Transport
 from notify.domain.retry import Retry
 from notify.runtime.directory import DirectoryCache
 from notify.sender.targets import Targets
-from notify.sender.verdict import GONE, Policies, judge
+from notify.sender.verdict import Policies, judge
 from notify_core import ids
 from notify_core.records import DeliveryRecord, OutcomeRecord
 

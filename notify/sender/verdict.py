@@ -23,7 +23,6 @@ class Verdict(NamedTuple):
     due_ms: int = 0
     quiet_ms: int = 0
 
-
     @property
     def refused(self) -> bool:
         """The endpoint said: never again."""

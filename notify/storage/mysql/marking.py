@@ -106,9 +106,7 @@ def _finish_pending(
     return sorted(pending)
 
 
-def _write_retries(
-    db: Session, retries: Sequence[Row], changes: Changes, reason_most: int
-) -> None:
+def _write_retries(db: Session, retries: Sequence[Row], changes: Changes, reason_most: int) -> None:
     """Apply those that are later than what is stored. Raises _KnownAlready where one may be old.
 
     Later: more attempts, or as many and not older; a parking comes without a try of its own.

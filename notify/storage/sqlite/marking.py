@@ -37,9 +37,7 @@ def apply(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> None:
     changes.write(db)
 
 
-def _write(
-    db: sqlite3.Connection, marks: mark.Marks, changes: Changes, reason_most: int
-) -> bool:
+def _write(db: sqlite3.Connection, marks: mark.Marks, changes: Changes, reason_most: int) -> bool:
     """Write marks; whether all of it was news. False: the counters of marks are not right.
 
     reason_most: of an open delivery's row; above 0 it was replayed.
