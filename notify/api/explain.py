@@ -20,6 +20,7 @@ _PLACE: Final = re.compile(r"(.*) - at `(?:key in `)?\$\.?([^`]*)`", re.DOTALL)
 _TYPE: Final = re.compile(r"Expected `([^`]*)`, got `([^`]*)`")
 _BOUND: Final = re.compile(r"Expected `([^`]*)` (of length )?(>=|<=) (\S+)")
 _REGEX: Final = f"Expected `str` matching regex {PATTERN!r}"
+_ENUM: Final = re.compile(r"Invalid enum value (.*)", re.DOTALL)
 _MISSING: Final = re.compile(r"Object missing required field `([^`]*)`")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
@@ -41,6 +42,8 @@ def explain(text: str, shape: Any) -> str:
         return f"{subject} must be {bound}"
     if text == _REGEX:
         return f"{subject} may only have the characters {PATTERN_CHARS}"
+    if found := _ENUM.fullmatch(text):
+        return f"{subject} cannot be {found[1][:_SHOWN_CHARS_MAX]}; /openapi.json lists what it can"
     inside = f"{place}." if place else ""
     if found := _MISSING.fullmatch(text):
         return f"{inside}{found[1]} is missing"

@@ -1,11 +1,20 @@
 """The bodies of requests and answers; the OpenAPI document is made from these structs."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from notify.api.moments import Moment
+from notify.domain.policy import (
+    CODE_LEAST,
+    CODE_MAX,
+    CODES_MAX,
+    RATE_LEAST,
+    RATE_MAX,
+    Batch,
+    Ordering,
+)
 from notify.domain.retry import Retry
 
 T = TypeVar("T")
@@ -20,6 +29,11 @@ Pattern = Annotated[str, Meta(max_length=128, pattern=PATTERN)]
 Patterns = Annotated[tuple[Pattern, ...], Meta(min_length=1, max_length=TYPES_MAX)]
 Timeout = Annotated[int, Meta(ge=100, le=60_000)]
 Concurrency = Annotated[int, Meta(ge=1, le=1000)]
+Rate = Annotated[float, Meta(ge=RATE_LEAST, le=RATE_MAX)]
+Burst = Annotated[int, Meta(ge=1, le=RATE_MAX)]
+Code = Annotated[int, Meta(ge=CODE_LEAST, le=CODE_MAX)] | Literal["3xx", "4xx", "5xx"]
+Codes = Annotated[tuple[Code, ...], Meta(max_length=CODES_MAX)]
+DropReason = Literal["discarded", "expired", "refused", "exhausted", "deleted"]
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 
 
@@ -121,10 +135,16 @@ class SecretRotation(Asked, kw_only=True, frozen=True):
 
 
 class SubscriptionNew(Asked, kw_only=True, frozen=True):
-    """Which messages of a producer go to a consumer, and how they are retried.
+    """Which messages of a producer go to a consumer, and how they are delivered.
 
     types: patterns with `*` for any run of characters; absent or null: all.
-    retry and concurrency_max: absent or null for the configured default.
+    retry: absent or null for the configured default.
+    concurrency_max: tries at a time; absent or null: found out from how the endpoint answers.
+    rate_per_s: tries begun in a second; rate_burst: so many at once after a silence, absent or
+    null: a second's worth. permanent_codes: answers after which nothing is tried again, status
+    codes or "3xx", "4xx" (but 408, 425 and 429, which have to be named), "5xx"; absent or null:
+    410. ordering: key: a delivery waits for those before it of the same ordering_key; strict:
+    for all before it. batch: several deliveries in one request; absent or null: one.
     """
 
     producer_id: int
@@ -132,6 +152,11 @@ class SubscriptionNew(Asked, kw_only=True, frozen=True):
     types: Patterns | None = None
     retry: Retry | None = None
     concurrency_max: Concurrency | None = None
+    rate_per_s: Rate | None = None
+    rate_burst: Burst | None = None
+    permanent_codes: Codes | None = None
+    ordering: Ordering | None = None
+    batch: Batch | None = None
 
 
 class SubscriptionChange(Asked, kw_only=True, frozen=True):
@@ -140,6 +165,11 @@ class SubscriptionChange(Asked, kw_only=True, frozen=True):
     types: Patterns | UnsetType | None = UNSET
     retry: Retry | UnsetType | None = UNSET
     concurrency_max: Concurrency | UnsetType | None = UNSET
+    rate_per_s: Rate | UnsetType | None = UNSET
+    rate_burst: Burst | UnsetType | None = UNSET
+    permanent_codes: Codes | UnsetType | None = UNSET
+    ordering: Ordering | UnsetType | None = UNSET
+    batch: Batch | UnsetType | None = UNSET
 
 
 class StatusChange(Asked, kw_only=True, frozen=True):
@@ -159,6 +189,11 @@ class SubscriptionShown(Shown, kw_only=True, frozen=True):
     status_reason: str
     retry: Retry | None
     concurrency_max: int | None
+    rate_per_s: float | None
+    rate_burst: int | None
+    permanent_codes: tuple[int | str, ...]
+    ordering: Ordering
+    batch: Batch | None
     created_at: Moment
     updated_at: Moment
 
@@ -177,7 +212,10 @@ class Accepted(Shown, kw_only=True, frozen=True):
 
 
 class AttemptShown(Shown, kw_only=True, frozen=True):
-    """One HTTP try. code null: no answer, then error says why. response: its first bytes."""
+    """One HTTP try. code null: no answer, then error says why. response: its first bytes.
+
+    attempt: 1, 2, 3 and so on, over replays too.
+    """
 
     attempt: int
     at: Moment
@@ -188,7 +226,7 @@ class AttemptShown(Shown, kw_only=True, frozen=True):
 
 
 class DeliveryShown(Shown, kw_only=True, frozen=True):
-    """One message to one subscription. attempts: how many tries were made.
+    """One message to one subscription. attempts: tries made, since its replay if there was one.
 
     status: pending (waits in the database), queued (in the queue or being tried), delivered
     or dropped; reason: why it was dropped. due_at: when it is tried next.
@@ -208,6 +246,31 @@ class DeliveryTraced(DeliveryShown, kw_only=True, frozen=True):
     """A delivery with the log of its tries."""
 
     log: list[AttemptShown]
+
+
+class ReplayAsked(Asked, kw_only=True, frozen=True):
+    """Which dead letters of a subscription to deliver after all; absent or null: all.
+
+    since, until: of messages accepted at or after, and before, these moments. reasons: why they
+    were dropped. after: `next` of the previous answer.
+    """
+
+    since: Moment | None = None
+    until: Moment | None = None
+    reasons: tuple[DropReason, ...] | None = None
+    after: str | None = None
+
+
+class Replayed(Shown, kw_only=True, frozen=True):
+    """How many dead letters are pending again.
+
+    more: there may be others; call again with `next` as `after`, which passes over what was
+    replayed before and came back meanwhile. next: null where there is no more.
+    """
+
+    replayed: int
+    more: bool
+    next: str | None
 
 
 class MessageShown(Shown, kw_only=True, frozen=True):

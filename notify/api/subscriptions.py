@@ -6,6 +6,7 @@ from msgspec import UNSET
 from notify.api.context import Context
 from notify.api.moments import shown
 from notify.api.paging import page
+from notify.api.policies import check_policy
 from notify.api.routing import PAGING, Call, Handler, Parameter, Route
 from notify.api.shapes import (
     Listed,
@@ -16,9 +17,20 @@ from notify.api.shapes import (
 )
 from notify.domain.errors import InvalidInput, NotFound
 from notify.domain.model import Subscription, SubscriptionStatus
-from notify.domain.retry import check_retry
+from notify.domain.policy import PERMANENT_DEFAULT, Ordering
 
 EVERYTHING = ("*",)
+# What may be given of a subscription, and what null stands for.
+_FIELDS: dict[str, object] = {
+    "types": (),
+    "retry": None,
+    "concurrency_max": None,
+    "rate_per_s": None,
+    "rate_burst": None,
+    "permanent_codes": PERMANENT_DEFAULT,
+    "ordering": Ordering.NONE,
+    "batch": None,
+}
 
 
 def show(subscription: Subscription) -> SubscriptionShown:
@@ -32,6 +44,11 @@ def show(subscription: Subscription) -> SubscriptionShown:
         status_reason=subscription.status_reason,
         retry=subscription.retry,
         concurrency_max=subscription.concurrency_max,
+        rate_per_s=subscription.rate_per_s,
+        rate_burst=subscription.rate_burst,
+        permanent_codes=subscription.permanent_codes,
+        ordering=subscription.ordering,
+        batch=subscription.batch,
         created_at=shown(subscription.created_ms),
         updated_at=shown(subscription.updated_ms),
     )
@@ -48,8 +65,6 @@ def existing(context: Context, subscription_id: int) -> Subscription:
 async def create(context: Context, call: Call) -> SubscriptionShown:
     """Subscribe a consumer to a producer, from the next message on."""
     new: SubscriptionNew = call.body
-    if new.retry is not None:
-        check_retry(new.retry)
     now_ms = context.clock.now_ms()
     async with context.changing:
         await context.directory.refresh()
@@ -60,20 +75,28 @@ async def create(context: Context, call: Call) -> SubscriptionShown:
         ):
             if number not in ids or ids[number].deleted_ms:
                 raise InvalidInput(f"{kind}_id: there is no {kind} {number}")
-        stored = await context.storage.add_subscription(
-            Subscription(
-                id=0,
-                created_ms=now_ms,
-                updated_ms=now_ms,
-                producer_id=new.producer_id,
-                consumer_id=new.consumer_id,
-                types=new.types or (),
-                retry=new.retry,
-                concurrency_max=new.concurrency_max,
-            )
+        blank = Subscription(
+            id=0,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            producer_id=new.producer_id,
+            consumer_id=new.consumer_id,
         )
+        subscription = msgspec.structs.replace(blank, **_given(new))
+        check_policy(subscription, current.consumers[new.consumer_id])
+        stored = await context.storage.add_subscription(subscription)
         await context.changed()
     return show(stored)
+
+
+def _given(asked: SubscriptionNew | SubscriptionChange) -> dict[str, object]:
+    """The fields that a caller gave, with what null stands for."""
+    given = {name: getattr(asked, name) for name in _FIELDS}
+    return {
+        name: _FIELDS[name] if value is None else value
+        for name, value in given.items()
+        if value is not UNSET
+    }
 
 
 async def list_all(context: Context, call: Call) -> Listed[SubscriptionShown]:
@@ -97,18 +120,13 @@ async def get(context: Context, call: Call) -> SubscriptionShown:
 
 async def change(context: Context, call: Call) -> SubscriptionShown:
     """Change filter or policy of a subscription."""
-    asked: SubscriptionChange = call.body
-    changes: dict[str, object] = {}
-    if asked.types is not UNSET:
-        changes["types"] = asked.types or ()
-    if asked.retry is not UNSET:
-        changes["retry"] = asked.retry if asked.retry is None else check_retry(asked.retry)
-    if asked.concurrency_max is not UNSET:
-        changes["concurrency_max"] = asked.concurrency_max
+    changes = _given(call.body)
     async with context.changing:
         await context.directory.refresh()
         subscription = existing(context, call.id())
         if changes:
+            changed = msgspec.structs.replace(subscription, **changes)
+            check_policy(changed, context.directory.current.consumers[changed.consumer_id])
             subscription = await _store(context, subscription, **changes)
         return show(subscription)
 

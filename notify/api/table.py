@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from notify.api import consumers, health, producers, stats, subscriptions, traces
+from notify.api import consumers, health, producers, replays, stats, subscriptions, traces
 from notify.api.messages import PATH
 from notify.api.routing import Access, Route
 from notify.api.shapes import Accepted
@@ -30,6 +30,7 @@ ACCEPT: Final = Route(
 ROUTES: Final = (
     ACCEPT,
     *traces.ROUTES,
+    *replays.ROUTES,
     *producers.ROUTES,
     *consumers.ROUTES,
     *subscriptions.ROUTES,

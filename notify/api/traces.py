@@ -57,7 +57,7 @@ async def get_message(context: Context, call: Call) -> MessageShown:
         payload=payload,
         deliveries=[
             DeliveryTraced(
-                **msgspec.structs.asdict(_delivery(delivery)),
+                **msgspec.structs.asdict(show_delivery(delivery)),
                 log=logs.get(delivery.subscription_id, []),
             )
             for delivery in deliveries
@@ -74,17 +74,26 @@ async def list_deliveries(context: Context, call: Call) -> Listed[DeliveryShown]
         since_ms=_moment(call, "since"),
         until_ms=_moment(call, "until"),
     )
-    after = None
-    cursor = call.query.get("after")
-    if cursor is not None:
-        found = _CURSOR.fullmatch(cursor)
-        if not found:
-            raise InvalidInput("after must be the `next` of the previous part")
-        after = (int(found[1]), int(found[2]))
+    after = read_cursor(call.query.get("after"))
     items = await context.storage.list_deliveries(wanted, after, limit + 1)
     part = items[:limit]
-    last = f"{part[-1].message_id}-{part[-1].subscription_id}" if len(items) > limit else None
-    return Listed(items=[_delivery(item) for item in part], next=last)
+    last = cursor(part[-1]) if len(items) > limit else None
+    return Listed(items=[show_delivery(item) for item in part], next=last)
+
+
+def cursor(delivery: Delivery) -> str:
+    """Where the part of a list that begins behind this delivery begins."""
+    return f"{delivery.message_id}-{delivery.subscription_id}"
+
+
+def read_cursor(text: str | None) -> tuple[int, int] | None:
+    """Message and subscription behind which to go on. Raises InvalidInput."""
+    if text is None:
+        return None
+    found = _CURSOR.fullmatch(text)
+    if not found:
+        raise InvalidInput("after must be the `next` of the previous part")
+    return int(found[1]), int(found[2])
 
 
 def _payload(message: Message) -> tuple[str, msgspec.Raw]:
@@ -101,14 +110,15 @@ def _payload(message: Message) -> tuple[str, msgspec.Raw]:
     return "base64", msgspec.Raw(b'"%s"' % base64.b64encode(message.payload))
 
 
-def _delivery(delivery: Delivery) -> DeliveryShown:
-    reason = Reason(delivery.reason)
+def show_delivery(delivery: Delivery) -> DeliveryShown:
+    """What callers see of a delivery; of an earlier run only the log tells."""
+    dropped = delivery.status == DeliveryStatus.DROPPED
     return DeliveryShown(
         message_id=str(delivery.message_id),
         subscription_id=delivery.subscription_id,
         status=DeliveryStatus(delivery.status).name.lower(),
         attempts=delivery.attempts,
-        reason=reason.name.lower() if reason else None,
+        reason=Reason(delivery.reason).name.lower() if dropped else None,
         due_at=shown_or_none(delivery.due_ms),
         updated_at=shown(delivery.updated_ms),
     )

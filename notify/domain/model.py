@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from notify.domain.policy import PERMANENT_DEFAULT, Batch, Ordering, burst_of
 from notify.domain.retry import Retry
 from notify_core import records
 
@@ -29,7 +30,7 @@ class DeliveryStatus(IntEnum):
 
 
 class Reason(IntEnum):
-    """Why a delivery was dropped (receive_msg.reason)."""
+    """Why a delivery was dropped (receive_msg.reason); of an open one, before its replay."""
 
     NONE = records.REASON_NONE
     UNMATCHED = records.REASON_UNMATCHED
@@ -73,7 +74,10 @@ class Subscription(Record, frozen=True, kw_only=True):
     """Producer x consumer with its filter and policy (biz_receive).
 
     types: patterns, () matches all. status_reason: why it left `normal`, for the operator.
-    retry and concurrency_max None: the configured default.
+    retry None: the configured default. concurrency_max: tries at a time; None: found out
+    from how the endpoint answers. rate_per_s: tries begun in a second, None: no limit;
+    rate_burst: so many at once after a silence, None: a second's worth. permanent_codes:
+    status codes, or "3xx", "4xx", "5xx", after which nothing is tried again.
     """
 
     producer_id: int
@@ -83,6 +87,17 @@ class Subscription(Record, frozen=True, kw_only=True):
     status_reason: str = ""
     retry: Retry | None = None
     concurrency_max: int | None = None
+    rate_per_s: float | None = None
+    rate_burst: int | None = None
+    permanent_codes: tuple[int | str, ...] = PERMANENT_DEFAULT
+    ordering: Ordering = Ordering.NONE
+    batch: Batch | None = None
+
+    @property
+    def burst(self) -> int:
+        """How many tries may begin at once after a silence. Only where rate_per_s is set."""
+        assert self.rate_per_s is not None
+        return burst_of(self.rate_per_s, self.rate_burst)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -252,15 +252,27 @@ class Storage(Protocol):
 
         delivered and dropped are final, the first of them counts. A retry or a parking never
         undoes a later state: one of more attempts, or of as many and a later time. An outcome
-        that comes again counts once; one of a delivery that does not exist (purged) changes
-        nothing. Raises ChunkError, then nothing was applied.
+        that comes again counts once, also where the delivery was replayed meanwhile; one of a
+        delivery that does not exist (purged) changes nothing. Raises ChunkError, then nothing
+        was applied.
+        """
+
+    async def replay(self, keys: Collection[tuple[int, int]], now_ms: int) -> int:
+        """Dropped deliveries (message id, subscription id) become pending; how many.
+
+        Due at once, with no attempts: the policy's budget begins anew. The log of the tries so
+        far stays; the reason too, until the delivery is finished again. What is not dropped is
+        left alone, and so are the rows of messages that matched nobody.
         """
 
     async def deliveries(self, message_id: int) -> list[Delivery]:
         """A message's deliveries by subscription id; [] while it is not split."""
 
     async def attempts(self, message_id: int, subscription_id: int | None = None) -> list[Attempt]:
-        """The logged tries of a message, by subscription id and attempt."""
+        """The logged tries of a message, by subscription id and attempt.
+
+        Numbered through where a delivery was replayed.
+        """
 
     async def list_deliveries(
         self, wanted: DeliveryFilter, after: tuple[int, int] | None, limit: int

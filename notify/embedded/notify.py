@@ -144,7 +144,7 @@ class Notify:
     async def subscribe(
         self, producer_id: int, consumer_id: int, **options: Any
     ) -> SubscriptionShown:
-        """A new subscription; options: types, retry, concurrency_max. Raises InvalidInput."""
+        """A new subscription; options: the fields of SubscriptionNew. Raises InvalidInput."""
         body = {"producer_id": producer_id, "consumer_id": consumer_id} | options
         made: SubscriptionShown = await self._call(subscriptions.create, SubscriptionNew, body)
         return made

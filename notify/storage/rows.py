@@ -3,14 +3,15 @@
 A row may come back with its texts as bytes, where the adapter keeps them binary.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from notify.domain.model import Consumer, Producer, Record, Subscription, SubscriptionStatus
+from notify.domain.policy import PERMANENT_DEFAULT, Batch, Ordering
 from notify.domain.retry import Retry
 
-_RETRY_FIELDS = {field.name for field in msgspec.structs.fields(Retry)}
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class _ConsumerConfig(msgspec.Struct, frozen=True):
@@ -27,6 +28,11 @@ class _SubscriptionConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     types: tuple[str, ...] = ()
     retry: dict[str, Any] | None = None
     concurrency_max: int | None = None
+    rate_per_s: float | None = None
+    rate_burst: int | None = None
+    permanent_codes: tuple[int | str, ...] = PERMANENT_DEFAULT
+    ordering: Ordering = Ordering.NONE
+    batch: dict[str, Any] | None = None
 
 
 def producer_row(producer: Producer) -> tuple[int | str, ...]:
@@ -73,8 +79,17 @@ def consumer(row: tuple[Any, ...]) -> Consumer:
 
 def subscription_row(sub: Subscription) -> tuple[int | str, ...]:
     """id, biz_id, receive_id, status, status_reason, config, created_ms, updated_ms, deleted_ms."""
-    retry = None if sub.retry is None else msgspec.to_builtins(sub.retry)
-    text = msgspec.json.encode(_SubscriptionConfig(sub.types, retry, sub.concurrency_max)).decode()
+    config = _SubscriptionConfig(
+        sub.types,
+        None if sub.retry is None else msgspec.to_builtins(sub.retry),
+        sub.concurrency_max,
+        sub.rate_per_s,
+        sub.rate_burst,
+        sub.permanent_codes,
+        sub.ordering,
+        None if sub.batch is None else msgspec.to_builtins(sub.batch),
+    )
+    text = msgspec.json.encode(config).decode()
     ids = (sub.id, sub.producer_id, sub.consumer_id)
     return (*ids, sub.status.value, sub.status_reason, text, *_times(sub))
 
@@ -83,11 +98,6 @@ def subscription(row: tuple[Any, ...]) -> Subscription:
     """The subscription of a row."""
     id_, biz_id, receive_id, status, reason, text, created_ms, updated_ms, deleted_ms = row
     config = msgspec.json.decode(text, type=_SubscriptionConfig)
-    retry = None
-    if config.retry is not None:
-        # Retry itself refuses unknown fields: it also reads what people send to the API.
-        known = {name: value for name, value in config.retry.items() if name in _RETRY_FIELDS}
-        retry = msgspec.convert(known, Retry)
     return Subscription(
         id=id_,
         producer_id=biz_id,
@@ -95,12 +105,25 @@ def subscription(row: tuple[Any, ...]) -> Subscription:
         types=config.types,
         status=SubscriptionStatus(_text(status)),
         status_reason=_text(reason),
-        retry=retry,
+        retry=_known(config.retry, Retry),
         concurrency_max=config.concurrency_max,
+        rate_per_s=config.rate_per_s,
+        rate_burst=config.rate_burst,
+        permanent_codes=config.permanent_codes,
+        ordering=config.ordering,
+        batch=_known(config.batch, Batch),
         created_ms=created_ms,
         updated_ms=updated_ms,
         deleted_ms=deleted_ms,
     )
+
+
+def _known(stored: dict[str, Any] | None, kind: type[S]) -> S | None:
+    """The struct of what this release knows; itself it refuses the rest, for it is API input."""
+    if stored is None:
+        return None
+    names = {field.name for field in msgspec.structs.fields(kind)}
+    return msgspec.convert({name: stored[name] for name in stored if name in names}, kind)
 
 
 def _times(record: Record) -> tuple[int, int, int]:

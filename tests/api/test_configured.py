@@ -180,6 +180,59 @@ def test_a_subscription_and_its_states(api, run):
     run(scenario())
 
 
+POLICY = {
+    "retry": {"schedule_ms": [1000], "total_ms": 5000},
+    "concurrency_max": 2,
+    "rate_per_s": 2.5,
+    "rate_burst": 10,
+    "permanent_codes": [404, "5xx"],
+    "ordering": "key",
+    "batch": {"size_max": 50, "format": "ndjson", "wait_ms": 20},
+}
+DEFAULTS = dict.fromkeys(POLICY) | {"permanent_codes": [410], "ordering": "none"}
+
+
+def test_a_delivery_policy_is_set_shown_and_reset(api, run):
+    async def scenario():
+        async with api() as it:
+
+            def policy(shown):
+                return {name: shown[name] for name in POLICY}
+
+            made = await it.subscription()
+            assert policy(made) == DEFAULTS
+            path = f"/v1/subscriptions/{made['id']}"
+            assert policy((await it.admin("PATCH", path, POLICY)).json()) == POLICY
+            stored = it.directory.live_subscriptions[made["id"]]
+            assert (stored.rate_per_s, stored.burst) == (2.5, 10)
+            for name in POLICY:
+                if name != "rate_per_s":
+                    reset = (await it.admin("PATCH", path, {name: None})).json()
+                    assert reset[name] == DEFAULTS[name]
+            both = {"producer_id": made["producer_id"], "consumer_id": made["consumer_id"]}
+            whole = await it.made("/v1/subscriptions", both | POLICY)
+            nothing = await it.made("/v1/subscriptions", both | dict.fromkeys(POLICY))
+            assert whole["batch"] == POLICY["batch"]
+            assert policy(nothing) == DEFAULTS
+
+    run(scenario())
+
+
+def test_a_change_is_checked_with_what_it_leaves(api, run):
+    async def scenario():
+        async with api() as it:
+            made = await it.subscription(rate_per_s=5, rate_burst=10)
+            path = f"/v1/subscriptions/{made['id']}"
+            refused = await it.admin("PATCH", path, {"rate_per_s": None})
+            assert refused.status_code == 422
+            assert "rate_burst needs rate_per_s" in refused.json()["detail"]
+            assert (await it.admin("GET", path)).json()["rate_per_s"] == 5
+            both = await it.admin("PATCH", path, {"rate_per_s": None, "rate_burst": None})
+            assert both.json()["rate_per_s"] is None
+
+    run(scenario())
+
+
 def test_what_is_wrong_with_a_subscription_is_said(api, run):
     async def scenario():
         async with api() as it:
@@ -198,6 +251,21 @@ def test_what_is_wrong_with_a_subscription_is_said(api, run):
                 ({"retry": {"schedule_ms": [1], "x": 1}}, "x"),
                 ({"concurrency_max": 0}, "concurrency_max"),
                 ({"concurrency_max": 1001}, "concurrency_max"),
+                ({"retry": {"schedule_ms": [1], "total_ms": 0}}, "retry.total_ms must be 1 to"),
+                ({"rate_per_s": 0.001}, "rate_per_s must be at least 0.01"),
+                ({"rate_per_s": 100_001}, "rate_per_s must be at most 100000"),
+                ({"rate_per_s": "5"}, "rate_per_s must be a number"),
+                ({"rate_per_s": 1, "rate_burst": 0}, "rate_burst must be at least 1"),
+                ({"rate_burst": 5}, "rate_burst needs rate_per_s"),
+                ({"permanent_codes": [200]}, "permanent_codes[0] must be at least 300"),
+                ({"permanent_codes": ["2xx"]}, "permanent_codes[0] cannot be '2xx'"),
+                ({"permanent_codes": [404] * 51}, "permanent_codes must have at most 50 items"),
+                ({"permanent_codes": 410}, "permanent_codes must be an array"),
+                ({"ordering": "random"}, "ordering cannot be 'random'"),
+                ({"batch": {"size_max": 5}}, "batch.format is missing"),
+                ({"batch": {"size_max": 5, "format": "xml"}}, "batch.format cannot be 'xml'"),
+                ({"batch": {"size_max": 1, "format": "json"}}, "batch.size_max must be 2 to 1000"),
+                ({"batch": {"size_max": 2, "format": "json", "x": 1}}, 'unknown field "batch.x"'),
             ):
                 answer = await it.admin("POST", "/v1/subscriptions", {**good, **change})
                 assert answer.status_code == 422, change

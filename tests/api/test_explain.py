@@ -24,6 +24,7 @@ PAIR = {"producer_id": 1, "consumer_id": 1}
         ("consumers", {**NAME, "url": "u", "timeout_ms": "5"}, "timeout_ms must be an integer or null, not a string"),
         ("subscriptions", {**PAIR, "types": []}, "types must have at least 1 item"),
         ("subscriptions", {**PAIR, "types": ["a", "b c"]}, "types[1] may only have the characters A-Z a-z 0-9 _ . : / - *"),
+        ("subscriptions", {**PAIR, "ordering": "x"}, "ordering cannot be 'x'; /openapi.json lists what it can"),
         ("subscriptions", {**PAIR, "retry": {"x": 1}}, 'unknown field "retry.x"'),
         ("subscriptions", {**PAIR, "retry": {"schedule_ms": [1, "x"]}}, "retry.schedule_ms[1] must be an integer, not a string"),
     ],

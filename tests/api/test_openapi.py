@@ -5,6 +5,7 @@ import openapi_spec_validator
 
 from notify.api.openapi import document, path_names
 from notify.api.table import ROUTES
+from tests.conformance.storage.samples import DROPPED, split
 
 
 def test_the_document_is_valid_and_has_every_route():
@@ -88,6 +89,14 @@ def test_every_route_answers_as_the_document_says(api, run):
             await check("POST", "/v1/producers/{id}/rotate-key", 200, id=p["id"])
             await check("POST", "/v1/consumers/{id}/rotate-secret", 200, id=c["id"])
             await check("DELETE", "/v1/consumers/{id}/previous-secret", 200, id=c["id"])
+            replay = "/v1/subscriptions/{id}/replay"
+            await check("POST", replay, 200, {"reasons": ["refused"]}, id=s["id"])
+            await check("POST", replay, 404, id=99)
+            number = int(m["ids"][0])
+            await it.storage.insert_deliveries(split((number, s["id"], DROPPED)))
+            replay = "/v1/deliveries/{message}/{subscription}/replay"
+            await check("POST", replay, 200, message=number, subscription=s["id"])
+            await check("POST", replay, 409, message=number, subscription=s["id"])
             for word in ("pause", "discard", "resume"):
                 await check("POST", "/v1/subscriptions/{id}/" + word, 200, {}, id=s["id"])
             await check("DELETE", "/v1/producers/{id}", 409, id=p["id"])

@@ -1,6 +1,6 @@
 """Plain data: accounts and secrets."""
 
-from notify.domain.model import Consumer, DeliveryStatus, LedgerRow, Reason
+from notify.domain.model import Consumer, DeliveryStatus, LedgerRow, Reason, Subscription
 from notify_core import records
 
 
@@ -23,6 +23,17 @@ def test_a_consumers_repr_hides_its_secrets() -> None:
     assert "c2VjcmV0" not in repr(consumer)
     assert "hidden" not in repr(consumer)
     assert "mail" in repr(consumer)
+
+
+def test_a_burst_is_a_seconds_worth_unless_configured() -> None:
+    def burst(rate_per_s: float, rate_burst: int | None = None) -> int:
+        return Subscription(
+            id=1, created_ms=0, updated_ms=0, producer_id=1, consumer_id=1,
+            rate_per_s=rate_per_s, rate_burst=rate_burst,
+        ).burst  # fmt: skip
+
+    assert [burst(0.01), burst(1), burst(1.5), burst(100_000)] == [1, 1, 2, 100_000]
+    assert burst(0.01, 7) == 7
 
 
 def test_codes_are_those_of_the_compiled_core() -> None:

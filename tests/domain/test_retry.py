@@ -84,6 +84,8 @@ GROWTH = {"initial_ms": 10, "factor": 2.0, "max_ms": 100, "attempts": 3}
         ({"schedule_ms": (1,), "jitter": float("nan")}, "jitter must be"),
         ({"schedule_ms": (1,) * ATTEMPTS_MAX}, "at most 99 delays"),
         ({"schedule_ms": (5, -1)}, "each delay"),
+        ({"schedule_ms": (1,), "total_ms": 0}, "total_ms must be 1 to 604800000"),
+        (GROWTH | {"total_ms": DELAY_MS_MAX + 1}, "total_ms must be"),
         ({"schedule_ms": (DELAY_MS_MAX + 1,)}, "each delay"),
         *(
             ({name: value for name, value in GROWTH.items() if name != left_out}, "needs schedule")
@@ -108,7 +110,8 @@ def test_a_policy_out_of_bounds_is_refused(policy: dict[str, Any], reason: str) 
     "policy",
     [
         {"schedule_ms": (DELAY_MS_MAX,) * (ATTEMPTS_MAX - 1), "jitter": 1},
-        {"schedule_ms": (0,), "jitter": 0},
+        {"schedule_ms": (0,), "jitter": 0, "total_ms": 1},
+        {"schedule_ms": (0,), "total_ms": DELAY_MS_MAX},
         {"initial_ms": 0, "factor": 1, "max_ms": 0, "attempts": 1},
         {"initial_ms": 1, "factor": 100, "max_ms": DELAY_MS_MAX, "attempts": ATTEMPTS_MAX},
     ],

@@ -57,6 +57,7 @@ def filled(server: Mariadb) -> Mariadb:
         ("payloads", ()),
         ("records", (100,)),
         ("logged_attempts", ()),
+        ("earlier_attempts", ()),
         ("key_holders", ()),
         ("known_timers", (3, IDS[5])),
         ("known_drops", (3, 3)),
@@ -72,7 +73,10 @@ def test_sets_are_read_by_their_keys(
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
-        ("finish", (2, 1, 0, NOW, 3), (1,)),
+        ("finish", (2, 1, 0, NOW, 3), (1, 0)),
+        ("end_run", (-1000, 1), ()),
+        ("replay", (NOW, 3), ()),
+        ("delete_drops", (3,), ()),
         ("set_status", (1, NOW, 3), ()),
         ("set_pending", (0, NOW, 3), ()),
         ("drop", (2, NOW, 3), ()),

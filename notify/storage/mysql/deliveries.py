@@ -11,6 +11,7 @@ from notify.storage.mysql import accounts, queries
 from notify.storage.mysql.accounts import SPAN_BITS, Changes
 from notify.storage.mysql.connection import Session
 from notify.storage.mysql.failures import Duplicate
+from notify.storage.runs import numbered
 from notify_core import fanout, ids
 from notify_core.records import DROPPED, PENDING, QUEUED, UNMATCHED_SUB
 
@@ -135,7 +136,7 @@ def of_message(db: Session, message_id: int) -> list[Delivery]:
 def attempts(db: Session, message_id: int, sub_id: int | None) -> list[Attempt]:
     """The logged tries of a message, or of one of its deliveries."""
     low, high = (0, ID_MAX) if sub_id is None else (sub_id, sub_id)
-    return [
+    return numbered(
         Attempt(
             message_id=msg_id,
             subscription_id=sub_id,
@@ -149,7 +150,7 @@ def attempts(db: Session, message_id: int, sub_id: int | None) -> list[Attempt]:
         for msg_id, sub_id, attempt, at_ms, latency_ms, code, error, response in db.rows(
             "attempts", message_id, low, high
         )
-    ]
+    )
 
 
 def list_filtered(

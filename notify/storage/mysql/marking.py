@@ -4,7 +4,8 @@ A Marker that crashed leaves its chunks to another one, so an outcome may come a
 The fast path assumes that everything is news and sees from the numbers of updated rows, and from
 the log's primary key, whether it was; if not, it is rolled back and done again without what the
 database has. The number of an UPDATE is reliable on MySQL, MariaDB and Spider (rows changed, as
-the connection does not ask for CLIENT.FOUND_ROWS); a status here always changes.
+the connection does not ask for CLIENT.FOUND_ROWS); a status here always changes. What concerns a
+delivery that was replayed is never taken for news at once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,17 +24,20 @@ from notify.storage.mysql.deliveries import (
     plain,
 )
 from notify.storage.mysql.failures import Duplicate
+from notify.storage.runs import number_in_run
 from notify_core import chunk, mark
 from notify_core.records import DELIVERED, DROPPED, PENDING, QUEUED, OutcomeRecord
 
 _FINAL: Final = (DELIVERED, DROPPED)
 _CROSSINGS_MAX: Final = 8
-# (message, subscription, status, attempts, due_ms, updated_ms)
-State = tuple[int, int, int, int, int, int]
+_NEVER_REPLAYED: Final = 0
+_ANY_REASON: Final = 127
+# (message, subscription, status, attempts, due_ms, updated_ms, reason)
+State = tuple[int, int, int, int, int, int, int]
 
 
 class _KnownAlready(Exception):
-    """Some of the outcomes are in the database, or their deliveries are not."""
+    """Some of the outcomes are in the database, or may be; or their deliveries are not."""
 
 
 def apply(db: Session, outcome_chunks: Sequence[bytes]) -> None:
@@ -46,21 +50,26 @@ def apply(db: Session, outcome_chunks: Sequence[bytes]) -> None:
             with db.transaction():
                 if crossing:
                     marks = _news(db, outcome_chunks)
-                _write(db, marks)
+                _write(db, marks, _ANY_REASON if crossing else _NEVER_REPLAYED)
         except (Duplicate, _KnownAlready):
             continue
         return
     raise StorageUnavailable("other Markers apply the same outcomes again and again: try again")
 
 
-def _write(db: Session, marks: mark.Marks) -> None:
-    """Write marks. Raises _KnownAlready or Duplicate where a part of them is no news."""
+def _write(db: Session, marks: mark.Marks, reason_most: int) -> None:
+    """Write marks. Raises _KnownAlready or Duplicate where a part of them is no news.
+
+    reason_most: of an open delivery's row; above 0 it was replayed.
+    """
     changes = Changes()
     for sub_id, status, attempts, reason, updated_ms, msg_ids in marks.finals:
         for part in queries.parts(msg_ids):
             values = (status, attempts, reason, updated_ms)
-            count = db.run("finish", *values, sub_id, part, QUEUED)
-            waited = _finish_pending(db, sub_id, part, values) if count < len(part) else []
+            count = db.run("finish", *values, sub_id, part, QUEUED, reason_most)
+            waited = []
+            if count < len(part):
+                waited = _finish_pending(db, sub_id, part, values, reason_most)
             if count + len(waited) < len(part):
                 raise _KnownAlready
             changes.moved(sub_id, PENDING, status, waited)
@@ -69,7 +78,7 @@ def _write(db: Session, marks: mark.Marks) -> None:
         if status == DROPPED:
             add_drops(db, ((msg_id, sub_id) for msg_id in msg_ids))
     if marks.retries:
-        _write_retries(db, marks.retries, changes)
+        _write_retries(db, marks.retries, changes, reason_most)
     db.change_all(
         plain(text) for text in marks.attempts_sql(queries.ROWS_MAX, db.statement_bytes_max)
     )
@@ -79,22 +88,26 @@ def _write(db: Session, marks: mark.Marks) -> None:
 
 
 def _finish_pending(
-    db: Session, sub_id: int, msg_ids: Sequence[int], values: tuple[int, int, int, int]
+    db: Session,
+    sub_id: int,
+    msg_ids: Sequence[int],
+    values: tuple[int, int, int, int],
+    reason_most: int,
 ) -> list[int]:
     """Finish those of these deliveries that are pending; which."""
     pending = {
         state[0]: state[4]
         for state in db.rows("lock_states", sub_id, sub_id, msg_ids)
-        if state[2] == PENDING
+        if state[2] == PENDING and state[6] <= reason_most
     }
     if pending:
-        db.run("finish", *values, sub_id, sorted(pending), PENDING)
+        db.run("finish", *values, sub_id, sorted(pending), PENDING, reason_most)
         delete_timers(db, ((sub_id, due_ms, id_) for id_, due_ms in pending.items()))
     return sorted(pending)
 
 
-def _write_retries(db: Session, retries: Sequence[Row], changes: Changes) -> None:
-    """Apply those that are later than what is stored. Raises _KnownAlready (one is finished).
+def _write_retries(db: Session, retries: Sequence[Row], changes: Changes, reason_most: int) -> None:
+    """Apply those that are later than what is stored. Raises _KnownAlready where one may be old.
 
     Later: more attempts, or as many and not older; a parking comes without a try of its own.
     """
@@ -106,9 +119,9 @@ def _write_retries(db: Session, retries: Sequence[Row], changes: Changes) -> Non
     for row in retries:
         msg_id, sub_id, status, attempts, _, due_ms, at_ms = row
         state = stored.get((msg_id, sub_id))
-        if state is None or state[2] in _FINAL:
+        if state is None or state[2] in _FINAL or state[6] > reason_most:
             raise _KnownAlready
-        _, _, before, stored_attempts, stored_due_ms, updated_ms = state
+        _, _, before, stored_attempts, stored_due_ms, updated_ms, _ = state
         if (attempts, at_ms) < (stored_attempts, updated_ms):
             continue
         rows.append(row)
@@ -141,7 +154,8 @@ def _news(db: Session, outcome_chunks: Sequence[bytes]) -> mark.Marks:
     """The outcomes grouped again, without those that the database has already.
 
     Of deliveries that are finished or purged everything is left out; of open ones, whose rows
-    are locked here, the failed tries that are in the log, or come twice in these chunks.
+    are locked here, the failed tries that are in the log, or come twice in these chunks; and the
+    tries of all that were made before a replay.
     """
     outcomes = [
         outcome for outcomes in outcome_chunks for outcome in chunk.unpack_outcomes(outcomes)
@@ -151,8 +165,11 @@ def _news(db: Session, outcome_chunks: Sequence[bytes]) -> mark.Marks:
     finished = {key for key in keys if key not in found or found[key][2] in _FINAL}
     # After the locks: the snapshot of this read holds what the last holder of them logged.
     seen = _logged(db, outcomes)
+    earlier = _earlier(db, outcomes)
     news = []
     for outcome in outcomes:
+        if (outcome.msg_id, outcome.sub_id, outcome.attempts, outcome.at_ms) in earlier:
+            continue
         if _is_failed_try(outcome):
             attempt = (outcome.msg_id, outcome.sub_id, outcome.attempts)
             if attempt in seen:
@@ -168,6 +185,16 @@ def _logged(db: Session, outcomes: Iterable[OutcomeRecord]) -> set[tuple[int, in
         (msg_id, sub_id, attempt)
         for part in queries.parts(msg_ids)
         for msg_id, sub_id, attempt in db.rows("logged_attempts", part)
+    }
+
+
+def _earlier(db: Session, outcomes: Iterable[OutcomeRecord]) -> set[tuple[int, int, int, int]]:
+    """(message, subscription, attempts, at_ms) of the tries before a replay."""
+    msg_ids = sorted({outcome.msg_id for outcome in outcomes})
+    return {
+        (msg_id, sub_id, number_in_run(attempt), at_ms)
+        for part in queries.parts(msg_ids)
+        for msg_id, sub_id, attempt, at_ms in db.rows("earlier_attempts", part)
     }
 
 

@@ -223,8 +223,8 @@ SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms FROM receive_msg
 WHERE msg_id >= ? AND msg_id <= ? AND sub_id IN (?);
 
 -- name: lock_states
--- As states_of_subscription, at this very moment and until the transaction ends.
-SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms FROM receive_msg
+-- As states_of_subscription and reason, at this very moment and until the transaction ends.
+SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms, reason FROM receive_msg
 WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?) FOR UPDATE;
 
 -- name: rows_of_subscription
@@ -325,19 +325,38 @@ ON DUPLICATE KEY UPDATE matched = matched + VALUES(matched),
     failed = failed + VALUES(failed), latency_ms = latency_ms + VALUES(latency_ms);
 
 -- name: finish
--- One final outcome for messages of a subscription that stand at the last number now.
+-- One final outcome for messages of a subscription that stand at a number now. A last number of 0
+-- passes over those that were replayed, which keep the reason why they were dropped until then.
 UPDATE receive_msg SET status = ?, attempts = ?, reason = ?, due_ms = 0, updated_ms = ?
-WHERE sub_id = ? AND msg_id IN (?) AND status = ?;
+WHERE sub_id = ? AND msg_id IN (?) AND status = ? AND reason <= ?;
 
 -- name: move
--- New states of deliveries whose rows are locked, so no row is ever made here.
+-- New states of open deliveries whose rows are locked, so no row is ever made here.
 INSERT INTO receive_msg (msg_id, sub_id, status, attempts, reason, due_ms, updated_ms) VALUES ?rows
 ON DUPLICATE KEY UPDATE status = VALUES(status), attempts = VALUES(attempts),
-    reason = VALUES(reason), due_ms = VALUES(due_ms), updated_ms = VALUES(updated_ms);
+    due_ms = VALUES(due_ms), updated_ms = VALUES(updated_ms);
 
 -- name: logged_attempts
 -- Which tries of these messages are in the log.
 SELECT msg_id, sub_id, attempt FROM receive_attempt WHERE msg_id IN (?);
+
+-- name: earlier_attempts
+-- Tries of these messages before the last replay of their deliveries.
+SELECT msg_id, sub_id, attempt, at_ms FROM receive_attempt WHERE msg_id IN (?) AND attempt <= 0;
+
+-- name: end_run
+-- The tries of a run that ends, of locked deliveries, move below zero.
+UPDATE receive_attempt SET attempt = attempt + ?
+WHERE sub_id = ? AND msg_id IN (?) AND attempt > 0;
+
+-- name: replay
+-- Locked deliveries of one subscription wait again; the reason stays, see `finish`.
+UPDATE receive_msg SET status = 0, attempts = 0, due_ms = 0, updated_ms = ?
+WHERE sub_id = ? AND msg_id IN (?);
+
+-- name: delete_drops
+-- Deliveries of one subscription that are dropped no more.
+DELETE FROM receive_drop WHERE sub_id = ? AND msg_id IN (?);
 
 -- name: insert_drops
 -- Deliveries that are dropped now.

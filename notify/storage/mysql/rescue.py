@@ -164,7 +164,7 @@ def _forget(
 ) -> int:
     due: dict[int, int] = {}
     for state in db.rows("lock_states", sub_id, sub_id, rising_ids):
-        msg_id, _, status, _, due_ms, _ = state
+        msg_id, _, status, _, due_ms, *_ = state
         if status == QUEUED and is_forgotten(state):
             # What waited in the queue's delay set keeps its time, if that is still to come.
             due[msg_id] = due_ms if due_ms > now_ms else 0

@@ -32,7 +32,7 @@ CREATE TABLE receive (
     PRIMARY KEY (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- Subscriptions. status: normal, paused, discarded. config: types, retry, concurrency_max.
+-- Subscriptions. status: normal, paused, discarded. config: JSON of filter and delivery policy.
 CREATE TABLE biz_receive (
     id BIGINT NOT NULL,
     biz_id BIGINT NOT NULL,

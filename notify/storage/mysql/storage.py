@@ -35,6 +35,7 @@ from notify.storage.mysql import (
     marking,
     messages,
     ordering,
+    replay,
     rescue,
     workers,
 )
@@ -142,6 +143,9 @@ class MysqlStorage(Storage):
 
     async def mark(self, outcome_chunks: Sequence[bytes]) -> None:
         await self._pool.run(lambda db: marking.apply(db, outcome_chunks))
+
+    async def replay(self, keys: Collection[tuple[int, int]], now_ms: int) -> int:
+        return await self._pool.transact(lambda db: replay.replay(db, keys, now_ms))
 
     async def deliveries(self, message_id: int) -> list[Delivery]:
         return await self._pool.run(lambda db: deliveries.of_message(db, message_id))

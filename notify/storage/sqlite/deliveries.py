@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from notify.domain.model import Attempt, Delivery, DeliveryStatus, Reason
 from notify.domain.ports import DeliveryFilter, Standing
+from notify.storage.runs import numbered
 from notify.storage.sqlite.accounts import Changes
 from notify.storage.sqlite.keys import json_set
 from notify.storage.sqlite.queries import QUERIES
@@ -57,7 +58,7 @@ def of_message(db: sqlite3.Connection, message_id: int) -> list[Delivery]:
 def attempts(db: sqlite3.Connection, message_id: int, sub_id: int | None) -> list[Attempt]:
     """The logged tries of a message, or of one of its deliveries."""
     low, high = (0, ID_MAX) if sub_id is None else (sub_id, sub_id)
-    return [
+    return numbered(
         Attempt(
             message_id=msg_id,
             subscription_id=sub_id,
@@ -71,7 +72,7 @@ def attempts(db: sqlite3.Connection, message_id: int, sub_id: int | None) -> lis
         for msg_id, sub_id, attempt, at_ms, latency_ms, code, error, response in db.execute(
             QUERIES["attempts"], (message_id, low, high)
         )
-    ]
+    )
 
 
 def list_filtered(

@@ -2,12 +2,14 @@
 
 A Marker that crashed leaves its chunks to another one, so an outcome may come again, and late.
 The fast path assumes that everything is news and sees from the numbers of changed rows whether
-it was; if not, it is undone and done again without what the database has.
+it was; if not, it is undone and done again without what the database has. What concerns a delivery
+that was replayed is never taken for news at once.
 """
 
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+from notify.storage.runs import number_in_run
 from notify.storage.sqlite.accounts import Changes
 from notify.storage.sqlite.deliveries import standings
 from notify.storage.sqlite.keys import json_set
@@ -16,6 +18,8 @@ from notify_core import chunk, mark
 from notify_core.records import DELIVERED, DROPPED, PENDING, QUEUED, OutcomeRecord
 
 _FINAL = (DELIVERED, DROPPED)
+_NEVER_REPLAYED = 0
+_ANY_REASON = 127
 
 
 def apply(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> None:
@@ -23,18 +27,21 @@ def apply(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> None:
     marks = mark.group(outcome_chunks, ())
     changes = Changes()
     db.execute("SAVEPOINT marks")
-    if not _write(db, marks, changes):
+    if not _write(db, marks, changes, _NEVER_REPLAYED):
         db.execute("ROLLBACK TO marks")
         marks = _news(db, outcome_chunks)
         changes = Changes()
-        _write(db, marks, changes)
+        _write(db, marks, changes, _ANY_REASON)
     for sub_id, minute, delivered, dropped, failed, latency_ms in marks.minutes.tolist():
         changes.happened(sub_id, minute, (0, delivered, dropped, failed, latency_ms))
     changes.write(db)
 
 
-def _write(db: sqlite3.Connection, marks: mark.Marks, changes: Changes) -> bool:
-    """Write marks; whether all of it was news. False: the counters of marks are not right."""
+def _write(db: sqlite3.Connection, marks: mark.Marks, changes: Changes, reason_most: int) -> bool:
+    """Write marks; whether all of it was news. False: the counters of marks are not right.
+
+    reason_most: of an open delivery's row; above 0 it was replayed.
+    """
     news = True
     for sub_id, status, attempts, reason, updated_ms, msg_ids in marks.finals:
         left = len(msg_ids)
@@ -45,6 +52,7 @@ def _write(db: sqlite3.Connection, marks: mark.Marks, changes: Changes) -> bool:
             "updated_ms": updated_ms,
             "sub_id": sub_id,
             "msg_ids": json_set(msg_ids),
+            "reason_most": reason_most,
         }
         for before in (QUEUED, PENDING):
             if left:
@@ -54,7 +62,7 @@ def _write(db: sqlite3.Connection, marks: mark.Marks, changes: Changes) -> bool:
                 left -= count
         news = news and not left
     if marks.retries:
-        news = _write_retries(db, marks.retries, changes) and news
+        news = _write_retries(db, marks.retries, changes, reason_most) and news
     if marks.attempts:
         logged = db.executemany(QUERIES["insert_attempts"], marks.attempts).rowcount
         news = news and logged == len(marks.attempts)
@@ -65,31 +73,33 @@ def _write_retries(
     db: sqlite3.Connection,
     retries: Sequence[tuple[int, int, int, int, int, int, int]],
     changes: Changes,
+    reason_most: int,
 ) -> bool:
-    """Apply those that are later than what is stored; False where a delivery is not open.
+    """Apply those that are later than what is stored; False where one may be no news.
 
     Later: more attempts, or as many and not older; a parking comes without a try of its own.
     """
     keys = json_set(row[:2] for row in retries)
     stored = {row[:2]: row[2:] for row in db.execute(QUERIES["states"], (keys,))}
     rows = []
-    all_open = True
-    for msg_id, sub_id, status, attempts, reason, due_ms, at_ms in retries:
-        before, *moment = stored.get((msg_id, sub_id), (DROPPED,))
-        if before in _FINAL:
-            all_open = False
+    all_news = True
+    for msg_id, sub_id, status, attempts, _, due_ms, at_ms in retries:
+        before, reason, *moment = stored.get((msg_id, sub_id), (DROPPED, 0))
+        if before in _FINAL or reason > reason_most:
+            all_news = False
         elif [attempts, at_ms] >= moment:
-            rows.append((status, attempts, reason, due_ms, at_ms, msg_id, sub_id))
+            rows.append((status, attempts, due_ms, at_ms, msg_id, sub_id))
             changes.moved(sub_id, before, status, 1)
     db.executemany(QUERIES["retry"], rows)
-    return all_open
+    return all_news
 
 
 def _news(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> mark.Marks:
     """The outcomes grouped again, without those that the database has already.
 
     Of deliveries that are finished or purged everything is left out; of open ones the failed
-    tries that are in the log, or come twice in these chunks.
+    tries that are in the log, or come twice in these chunks; and the tries of all that were
+    made before a replay.
     """
     outcomes = [
         outcome for outcomes in outcome_chunks for outcome in chunk.unpack_outcomes(outcomes)
@@ -98,8 +108,16 @@ def _news(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> mark.Marks
     found = standings(db, keys)
     finished = {key for key in keys if key not in found or found[key].status in _FINAL}
     seen = _logged(db, outcomes)
+    earlier = {
+        (msg_id, sub_id, number_in_run(attempt), at_ms)
+        for msg_id, sub_id, attempt, at_ms in db.execute(
+            QUERIES["earlier_attempts"], (json_set(keys),)
+        )
+    }
     news = []
     for outcome in outcomes:
+        if (outcome.msg_id, outcome.sub_id, outcome.attempts, outcome.at_ms) in earlier:
+            continue
         if _is_failed_try(outcome):
             attempt = (outcome.msg_id, outcome.sub_id, outcome.attempts)
             if attempt in seen:

@@ -145,7 +145,7 @@ WHERE r.msg_id = json_extract(k.value, '$[0]') AND r.sub_id = json_extract(k.val
 
 -- name: states
 -- As standings, with what decides whether an outcome is news.
-SELECT r.msg_id, r.sub_id, r.status, r.attempts, r.updated_ms
+SELECT r.msg_id, r.sub_id, r.status, r.reason, r.attempts, r.updated_ms
 FROM json_each(?) AS k CROSS JOIN receive_msg AS r
 WHERE r.msg_id = json_extract(k.value, '$[0]') AND r.sub_id = json_extract(k.value, '$[1]');
 
@@ -223,14 +223,16 @@ ON CONFLICT (sub_id, minute) DO UPDATE SET
     latency_ms = latency_ms + excluded.latency_ms;
 
 -- name: finish
--- One final outcome for many messages of a subscription that stand at :before now.
+-- One final outcome for many messages of a subscription that stand at :before now. :reason_most
+-- 0 passes over those that were replayed, which keep the reason why they were dropped until then.
 UPDATE receive_msg
 SET status = :status, attempts = :attempts, reason = :reason, due_ms = 0, updated_ms = :updated_ms
-WHERE (msg_id, sub_id) IN (SELECT value, :sub_id FROM json_each(:msg_ids)) AND +status = :before;
+WHERE (msg_id, sub_id) IN (SELECT value, :sub_id FROM json_each(:msg_ids)) AND +status = :before
+  AND reason <= :reason_most;
 
 -- name: retry
--- A new state of one delivery; that it is news was seen before.
-UPDATE receive_msg SET status = ?, attempts = ?, reason = ?, due_ms = ?, updated_ms = ?
+-- A new state of one open delivery; that it is news was seen before.
+UPDATE receive_msg SET status = ?, attempts = ?, due_ms = ?, updated_ms = ?
 WHERE msg_id = ? AND sub_id = ?;
 
 -- name: insert_attempts
@@ -247,6 +249,23 @@ FROM json_each(?) AS k CROSS JOIN receive_attempt AS a
 WHERE a.msg_id = json_extract(k.value, '$[0]')
   AND a.sub_id = json_extract(k.value, '$[1]')
   AND a.attempt = json_extract(k.value, '$[2]');
+
+-- name: earlier_attempts
+-- Tries of these deliveries before their last replay: [[message, subscription], ...].
+SELECT a.msg_id, a.sub_id, a.attempt, a.at_ms
+FROM json_each(?) AS k CROSS JOIN receive_attempt AS a
+WHERE a.msg_id = json_extract(k.value, '$[0]') AND a.sub_id = json_extract(k.value, '$[1]')
+  AND a.attempt <= 0;
+
+-- name: end_run
+-- The tries of a run that ends move below zero: [id, ...].
+UPDATE receive_attempt SET attempt = attempt + :place
+WHERE (msg_id, sub_id) IN (SELECT value, :sub_id FROM json_each(:msg_ids)) AND attempt > 0;
+
+-- name: replay
+-- Dropped ones wait again; the reason stays, see `finish`: [id, ...].
+UPDATE receive_msg SET status = 0, attempts = 0, due_ms = 0, updated_ms = :now_ms
+WHERE (msg_id, sub_id) IN (SELECT value, :sub_id FROM json_each(:msg_ids)) AND +status = 3;
 
 -- name: unsplit
 -- Messages in an open window of ids without any delivery row; a large payload is not read.

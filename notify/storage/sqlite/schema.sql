@@ -24,7 +24,7 @@ CREATE TABLE receive (
 ) STRICT;
 CREATE UNIQUE INDEX receive_name ON receive (name) WHERE deleted_ms = 0;
 
--- Subscriptions. status: normal, paused, discarded. config: types, retry, concurrency_max.
+-- Subscriptions. status: normal, paused, discarded. config: JSON of filter and delivery policy.
 CREATE TABLE biz_receive (
     id INTEGER PRIMARY KEY,
     biz_id INTEGER NOT NULL,

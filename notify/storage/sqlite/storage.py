@@ -36,6 +36,7 @@ from notify.storage.sqlite import (
     marking,
     messages,
     ordering,
+    replay,
     rescue,
     workers,
 )
@@ -162,6 +163,9 @@ class SqliteStorage(Storage):
 
     async def mark(self, outcome_chunks: Sequence[bytes]) -> None:
         await self._write(lambda db: marking.apply(db, outcome_chunks))
+
+    async def replay(self, keys: Collection[tuple[int, int]], now_ms: int) -> int:
+        return await self._write(lambda db: replay.replay(db, keys, now_ms))
 
     async def deliveries(self, message_id: int) -> list[Delivery]:
         return await self._read(lambda db: deliveries.of_message(db, message_id))

@@ -8,6 +8,7 @@ import pytest
 
 from notify.domain.errors import Conflict, NotFound
 from notify.domain.model import Subscription, SubscriptionStatus
+from notify.domain.policy import Batch, BatchFormat, Ordering
 from notify.domain.ports import Storage
 from notify.domain.retry import Retry
 from tests.conformance.storage.backends import Backend, Run
@@ -70,6 +71,27 @@ def test_retry_and_types_may_be_left_to_the_defaults(storage: Storage, run: Run)
     scheduled = replace(stored, retry=Retry(schedule_ms=(1, 2), jitter=0.0))
     run(storage.update_subscription(scheduled))
     assert run(storage.directory()).subscriptions[stored.id] == scheduled
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"rate_per_s": 0.5, "rate_burst": 3, "ordering": Ordering.STRICT},
+        {"rate_per_s": 5.0, "permanent_codes": (400, "5xx", 410), "ordering": Ordering.KEY},
+        {"permanent_codes": (), "batch": Batch(size_max=2, format=BatchFormat.NDJSON)},
+        {"batch": Batch(size_max=9, format=BatchFormat.JSON, wait_ms=5, bytes_max=2048)},
+        {"retry": Retry(schedule_ms=(1, 2), total_ms=77)},
+    ],
+)
+def test_a_delivery_policy_is_kept_as_it_is(
+    storage: Storage, run: Run, policy: dict[str, object]
+) -> None:
+    stored = run(storage.add_subscription(new_subscription(**policy)))
+    assert run(storage.directory()).subscriptions[stored.id] == stored
+    assert all(getattr(stored, name) == value for name, value in policy.items())
+    plain = new_subscription(id=stored.id)
+    run(storage.update_subscription(plain))
+    assert run(storage.directory()).subscriptions[stored.id] == plain
 
 
 def test_ids_begin_at_1_and_are_never_used_again(storage: Storage, run: Run) -> None:
