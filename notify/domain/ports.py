@@ -624,9 +624,10 @@ class Queue(Protocol):
 
 
 class Identity(NamedTuple):
-    """As whom, and through whom, an endpoint is called. "": the ordinary way.
+    """Who we are to an endpoint, whom we trust there, and which way leads to it.
 
-    ca, certificate, key: PEM texts. proxy: http://[user:password@]host:port.
+    PEM texts: ca instead of the system's authorities, certificate (with its chain) and key of
+    our own. proxy: http://[user:password@]host:port. "" stands for none. Holds secrets.
     """
 
     ca: str = ""
@@ -634,11 +635,14 @@ class Identity(NamedTuple):
     key: str = ""
     proxy: str = ""
 
+    def __repr__(self) -> str:
+        return f"Identity({', '.join(name for name in self._fields if getattr(self, name))})"
+
 
 class Endpoint(NamedTuple):
     """A parsed consumer URL. host: lower-case name or literal address without brackets.
 
-    Endpoints that differ in their target alone, the last field, share connections.
+    Endpoints that differ in their target alone share connections.
     """
 
     tls: bool

@@ -9,8 +9,9 @@ from notify.config import SenderConfig
 from notify.domain.errors import TransportError
 from notify.domain.ports import Endpoint
 from notify.transport.address import AddressGuard
-from notify.transport.connect import Dialer, default_context
+from notify.transport.connect import Dialer
 from notify.transport.exchange import Done, Exchange
+from notify.transport.identity import default_context
 from notify.transport.lookup import Lookup, system_lookup
 from notify.transport.pool import STOPPING, Pools
 from notify.transport.resolve import Resolver

@@ -45,13 +45,17 @@ def parse_endpoint(url: str, identity: Identity | None = None) -> Endpoint:
     authority, path, query = _split(rest)
     if "@" in authority:
         raise InvalidInput("the URL carries credentials; set a header of the consumer instead")
-    host_text, port_text = _split_port(authority)
-    host = _host(host_text)
-    port = _DEFAULT_PORTS[scheme] if port_text is None else _port(port_text)
+    host, port = parse_authority(authority, _DEFAULT_PORTS[scheme])
     target = (path or "/") + query
     if not _TARGET.fullmatch(target):
         raise InvalidInput("the URL's path or query has a character that must be percent-encoded")
     return Endpoint(scheme == "https", host, port, identity, target)
+
+
+def parse_authority(authority: str, default_port: int) -> tuple[str, int]:
+    """Host and port of `host[:port]`. Raises InvalidInput: what to correct in the URL."""
+    host_text, port_text = _split_port(authority)
+    return _host(host_text), default_port if port_text is None else _port(port_text)
 
 
 def host_header(endpoint: Endpoint) -> str:
