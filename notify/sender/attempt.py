@@ -45,7 +45,7 @@ class Attempts:
         self._random = random
         self._config = config
         self._horizon_ms = queue_config.delay_horizon_ms
-        self._targets = Targets()
+        self._targets = Targets(config.origin)
         self._default_retry = Retry(
             schedule_ms=config.retry_schedule_ms, jitter=config.retry_jitter
         )
