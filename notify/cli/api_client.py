@@ -28,7 +28,7 @@ class ApiClient:
         parts = urlsplit(url)
         assert parts.hostname
         assert parts.port
-        self._endpoint = Endpoint(parts.scheme == "https", parts.hostname, parts.port, "/")
+        self._endpoint = Endpoint(parts.scheme == "https", parts.hostname, parts.port, None, "/")
         self._host = parts.netloc
         self._transport = HttpTransport(config)
 

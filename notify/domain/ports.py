@@ -525,12 +525,32 @@ class Queue(Protocol):
 # --- transport ----------------------------------------------------------------------------
 
 
+class Identity(NamedTuple):
+    """Who we are to an endpoint, whom we trust there, and which way leads to it.
+
+    PEM texts: ca instead of the system's authorities, certificate (with its chain) and key of
+    our own. proxy: http://[user:password@]host:port. "" stands for none. Holds secrets.
+    """
+
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    proxy: str = ""
+
+    def __repr__(self) -> str:
+        return f"Identity({', '.join(name for name in self._fields if getattr(self, name))})"
+
+
 class Endpoint(NamedTuple):
-    """A parsed consumer URL. host: lower-case name or literal address without brackets."""
+    """A parsed consumer URL. host: lower-case name or literal address without brackets.
+
+    Endpoints that differ in their target alone share connections.
+    """
 
     tls: bool
     host: str
     port: int
+    identity: Identity | None
     target: str
 
 

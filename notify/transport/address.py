@@ -57,6 +57,17 @@ _NEVER = _table(
     2002::/16           a 6to4 tunnel address
     """
 )
+# Names under which the same services are found: looked at where another one resolves them.
+_NEVER_NAMES = frozenset(
+    {
+        "instance-data",
+        "instance-data.ec2.internal",
+        "metadata",
+        "metadata.goog",
+        "metadata.google.internal",
+        "metadata.tencentyun.com",
+    }
+)
 # Callable where the operator's CIDR list names them.
 _PRIVATE = _table(
     """
@@ -82,6 +93,8 @@ _PRIVATE = _table(
 # The compatible form embeds an IPv4 address too; ::1 is the one address in it with a use.
 _COMPATIBLE = IPv6Network("::/96")
 _LOOPBACK_6 = IPv6Address("::1")
+# ISATAP (RFC 5214) embeds one in the lower half of any prefix, behind 0000:5efe or 0200:5efe.
+_ISATAP, _ISATAP_MASK = 0x5EFE, 0xFDFFFFFF
 # Everything that IANA has handed out for the public internet.
 _GLOBAL_6 = IPv6Network("2000::/3")
 
@@ -105,10 +118,32 @@ class AddressGuard:
                 return f"{text} is {what}, which is never called"
         if address in _COMPATIBLE and address != _LOOPBACK_6:
             return f"{text} is an IPv4 address written as IPv6, which is never called"
+        if address.version == 6 and int(address) >> 32 & _ISATAP_MASK == _ISATAP:
+            return f"{text} is an ISATAP tunnel address, which is never called"
         private = _not_global(address)
         if private is None or any(address in network for network in self._allowed):
             return None
         return f"{text} is {private}; list its network in sender.allow_cidrs to allow it"
+
+    def refusal_of_name(self, host: str) -> str | None:
+        """Why a proxy must not be asked for `host`, a name or an address; None: it may.
+
+        Weaker than `refusal`: which address the proxy finds for a name is not seen from here.
+        """
+        if host in _NEVER_NAMES:
+            return f"{host} is a name of cloud metadata services, which are never called"
+        if host == "localhost" or host.endswith(".localhost"):
+            return self.refusal("127.0.0.1")
+        return self.refusal(host) if is_address(host) else None
+
+
+def is_address(host: str) -> bool:
+    """Whether `host` is a literal address and not a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _not_global(address: Address) -> str | None:

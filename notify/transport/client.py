@@ -7,8 +7,9 @@ from notify.config import SenderConfig
 from notify.domain.errors import TransportError
 from notify.domain.ports import Answer, Endpoint
 from notify.transport.address import AddressGuard
-from notify.transport.connect import Dialer, default_context
+from notify.transport.connect import Dialer
 from notify.transport.connection import StaleConnection
+from notify.transport.identity import default_context
 from notify.transport.lookup import Lookup, system_lookup
 from notify.transport.pool import Pools
 from notify.transport.resolve import Resolver

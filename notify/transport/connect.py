@@ -1,23 +1,20 @@
-"""From an endpoint to a connected, checked and (over TLS) verified connection."""
+"""From an endpoint to a connected, checked and (over TLS) verified connection.
+
+The socket leads to the endpoint or to the proxy of its identity; TLS is with the endpoint.
+"""
 
 import asyncio
 import socket
 import ssl
 from time import monotonic
 
-from notify.domain.errors import TransportError
-from notify.domain.ports import Endpoint
+from notify.domain.errors import InvalidInput, TransportError
+from notify.domain.ports import Endpoint, Identity
 from notify.transport.address import AddressGuard
 from notify.transport.connection import Connection, reason_of
+from notify.transport.identity import context_of
+from notify.transport.proxy import Proxy, open_tunnel, parse_proxy
 from notify.transport.resolve import Resolver
-
-
-def default_context() -> ssl.SSLContext:
-    """Certificates verified by the system's authorities, TLS 1.2 or newer, HTTP/1.1 only."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Dialer:
@@ -45,33 +42,40 @@ class Dialer:
         """
         start = monotonic()
         limit_s = min(deadline, start + self._connect_timeout_ms / 1000) - start
-        stage = _Stage(f"looking up {endpoint.host}")
+        proxy = self._proxy(endpoint)
+        hop = proxy or endpoint
+        stage = _Stage(f"looking up {hop.host}")
         try:
             async with asyncio.timeout(max(0.0, limit_s)):
-                await self._dial(endpoint, connection, start + limit_s, stage)
+                sock = await self._connected(hop, start + limit_s, stage)
+                try:
+                    if proxy is not None:
+                        stage.text = f"waiting for {proxy} to connect to {endpoint.host}"
+                        await open_tunnel(sock, proxy, endpoint)
+                    if endpoint.tls:
+                        stage.text = f"connected, in the TLS handshake with {endpoint.host}"
+                    await self._attach(endpoint, connection, sock)
+                except BaseException:
+                    sock.close()
+                    raise
         except TimeoutError:
-            self._resolver.forget(endpoint.host)
+            self._resolver.forget(hop.host)
             limit_ms = min(timeout_ms, self._connect_timeout_ms)
             raise TransportError(
                 "timeout", f"not connected within {limit_ms} ms ({stage.text})"
             ) from None
 
-    async def _dial(
-        self,
-        endpoint: Endpoint,
-        connection: Connection,
-        deadline: float,
-        stage: "_Stage",
-    ) -> None:
-        addresses = self._checked(await self._resolver.addresses(endpoint.host, endpoint.port))
-        sock = await self._connected(endpoint, addresses, deadline, stage)
+    def _proxy(self, endpoint: Endpoint) -> Proxy | None:
+        """The proxy to go through, where it may be asked for this endpoint."""
+        if endpoint.identity is None or not endpoint.identity.proxy:
+            return None
+        refusal = self._guard.refusal_of_name(endpoint.host)
+        if refusal is not None:
+            raise TransportError("address", refusal)
         try:
-            if endpoint.tls:
-                stage.text = f"connected, in the TLS handshake with {endpoint.host}"
-            await self._attach(endpoint, connection, sock)
-        except BaseException:
-            sock.close()
-            raise
+            return parse_proxy(endpoint.identity.proxy)
+        except InvalidInput as error:
+            raise TransportError("connect", str(error)) from None
 
     def _checked(self, addresses: list[str]) -> list[str]:
         allowed = []
@@ -87,25 +91,27 @@ class Dialer:
         return allowed
 
     async def _connected(
-        self, endpoint: Endpoint, addresses: list[str], deadline: float, stage: "_Stage"
+        self, hop: Endpoint | Proxy, deadline: float, stage: "_Stage"
     ) -> socket.socket:
         """The first address that accepts; each gets an equal share of what time is left."""
+        addresses = self._checked(await self._resolver.addresses(hop.host, hop.port))
         problem = ""
         for position, address in enumerate(addresses):
-            stage.text = f"connecting to {address} port {endpoint.port}"
+            stage.text = f"connecting to {address} port {hop.port}"
             left_s = max(0.0, deadline - monotonic())
             try:
                 async with asyncio.timeout(left_s / (len(addresses) - position)):
-                    return await _connect(address, endpoint.port)
+                    return await _connect(address, hop.port)
             except TimeoutError:
                 if position == len(addresses) - 1:
                     raise
-                problem = f"{address} port {endpoint.port} does not answer"
+                problem = f"{address} port {hop.port} does not answer"
             except OSError as error:
-                problem = f"{address} port {endpoint.port}: {reason_of(error)}"
-        self._resolver.forget(endpoint.host)
+                problem = f"{address} port {hop.port}: {reason_of(error)}"
+        self._resolver.forget(hop.host)
         tried = f" (the last of {len(addresses)} addresses)" if len(addresses) > 1 else ""
-        raise TransportError("connect", f"no connection to {problem}{tried}")
+        to = "the proxy at " if isinstance(hop, Proxy) else ""
+        raise TransportError("connect", f"no connection to {to}{problem}{tried}")
 
     async def _attach(
         self, endpoint: Endpoint, connection: Connection, sock: socket.socket
@@ -118,7 +124,7 @@ class Dialer:
             await loop.create_connection(
                 lambda: connection,
                 sock=sock,
-                ssl=self._context,
+                ssl=await self._context_for(endpoint.identity),
                 server_hostname=endpoint.host,
                 # The dial's own time-out comes first; this only lifts the loop's default.
                 ssl_handshake_timeout=self._connect_timeout_ms / 1000 + 1,
@@ -136,6 +142,14 @@ class Dialer:
                 "tls",
                 f"{endpoint.host} ended the TLS handshake: {reason_of(error)}",
             ) from error
+
+    async def _context_for(self, identity: Identity | None) -> ssl.SSLContext:
+        if identity is None or not (identity.ca or identity.certificate):
+            return self._context
+        try:
+            return await asyncio.to_thread(context_of, identity)
+        except InvalidInput as error:
+            raise TransportError("tls", str(error)) from None
 
 
 class _Stage:

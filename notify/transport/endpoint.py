@@ -11,7 +11,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from notify import __version__
 from notify.domain.errors import InvalidInput
-from notify.domain.ports import Endpoint
+from notify.domain.ports import Endpoint, Identity
 from notify_core.headers import HEADERS_BYTES_MAX, RESERVED_OF_CONSUMERS, find_flaw
 
 URL_CHARS_MAX = 2048
@@ -28,7 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ufeff]")
 _IDNA_DEVIATIONS = re.compile("[\u00df\u03c2\u200c\u200d\u1e9e]")
 
 
-def parse_endpoint(url: str) -> Endpoint:
+def parse_endpoint(url: str, identity: Identity | None = None) -> Endpoint:
     """The endpoint of an absolute http or https URL. Raises InvalidInput: what to correct."""
     if len(url) > URL_CHARS_MAX:
         raise InvalidInput(f"the URL is longer than {URL_CHARS_MAX} characters")
@@ -45,13 +45,17 @@ def parse_endpoint(url: str) -> Endpoint:
     authority, path, query = _split(rest)
     if "@" in authority:
         raise InvalidInput("the URL carries credentials; set a header of the consumer instead")
-    host_text, port_text = _split_port(authority)
-    host = _host(host_text)
-    port = _DEFAULT_PORTS[scheme] if port_text is None else _port(port_text)
+    host, port = parse_authority(authority, _DEFAULT_PORTS[scheme])
     target = (path or "/") + query
     if not _TARGET.fullmatch(target):
         raise InvalidInput("the URL's path or query has a character that must be percent-encoded")
-    return Endpoint(scheme == "https", host, port, target)
+    return Endpoint(scheme == "https", host, port, identity, target)
+
+
+def parse_authority(authority: str, default_port: int) -> tuple[str, int]:
+    """Host and port of `host[:port]`. Raises InvalidInput: what to correct in the URL."""
+    host_text, port_text = _split_port(authority)
+    return _host(host_text), default_port if port_text is None else _port(port_text)
 
 
 def host_header(endpoint: Endpoint) -> str:

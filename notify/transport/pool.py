@@ -8,11 +8,11 @@ from time import monotonic
 
 from notify.config import SenderConfig
 from notify.domain.errors import TransportError
-from notify.domain.ports import Endpoint
+from notify.domain.ports import Endpoint, Identity
 from notify.transport.connection import Connection, limits_of
 
 # What identifies a connection: endpoints that differ in their target alone share a pool.
-Origin = tuple[bool, str, int]
+Origin = tuple[bool, str, int, Identity | None]
 # Connects a connection to an endpoint before a deadline (monotonic seconds), time-out in ms.
 Dial = Callable[[Endpoint, Connection, float, int], Awaitable[None]]
 
@@ -60,7 +60,7 @@ class Pools:
 
     def take(self, endpoint: Endpoint) -> Connection | None:
         """Take an idle connection out of the pool; None where there is none."""
-        pool = self._pools.get(endpoint[:3])
+        pool = self._pools.get(endpoint[:4])
         return pool.idle.pop() if pool is not None and pool.idle else None
 
     def give_back(self, connection: Connection) -> None:
@@ -87,7 +87,7 @@ class Pools:
                 return kept
         self._check_open()
         connection = Connection(self._limits, self._loop, self._lost)
-        pool = self._pools.setdefault(endpoint[:3], _Pool(endpoint[:3]))
+        pool = self._pools.setdefault(endpoint[:4], _Pool(endpoint[:4]))
         pool.open += 1
         self._pool_of[connection] = pool
         try:

@@ -15,10 +15,10 @@ Suspect names share SUSPECTS_AT_ONCE lookups; they cannot take those of the othe
 import asyncio
 import socket
 from collections.abc import Callable
-from ipaddress import ip_address
 from time import monotonic
 
 from notify.domain.errors import TransportError
+from notify.transport.address import is_address
 from notify.transport.lookup import Lookup, system_lookup
 
 # getaddrinfo does not tell a record's own time to live; a failed connection forgets earlier.
@@ -67,7 +67,7 @@ class Resolver:
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """At most ADDRESSES_MAX addresses, never none. Raises TransportError("dns")."""
-        if _is_literal(host):
+        if is_address(host):
             return [host]
         now = self._now_s()
         name = self._name(host)
@@ -147,11 +147,3 @@ def _known(name: _Name) -> list[str]:
     if name.addresses:
         return name.addresses
     raise TransportError("dns", name.error)
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -59,7 +59,7 @@ class Peer:
         self._tasks: set[asyncio.Task[None]] = set()
         self.accepted = 0
         self.ended = 0
-        self.endpoint = Endpoint(False, "127.0.0.1", 0, "/hook")
+        self.endpoint = Endpoint(False, "127.0.0.1", 0, None, "/hook")
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
@@ -79,6 +79,13 @@ class Peer:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def post(
+    transport: HttpTransport, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int
+) -> Answer:
+    """One request and its answer; raises TransportError."""
+    return await transport.post(endpoint, head, body, timeout_ms)
 
 
 def head(endpoint: Endpoint, length: int = len(BODY)) -> bytes:
@@ -112,7 +119,7 @@ class World:
         self, timeout_ms: int = 5000, body: bytes = BODY, endpoint: Endpoint | None = None
     ) -> Answer:
         endpoint = endpoint or self.peer.endpoint
-        return await self.transport.post(endpoint, head(endpoint, len(body)), body, timeout_ms)
+        return await post(self.transport, endpoint, head(endpoint, len(body)), body, timeout_ms)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let the loop turn until the condition holds."""

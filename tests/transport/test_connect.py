@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 from notify.domain.errors import TransportError
-from notify.transport.connect import default_context
+from notify.transport.identity import default_context
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 

@@ -7,25 +7,31 @@ from notify.domain.ports import Endpoint
 from notify.transport import check_headers, host_header, parse_endpoint, request_prefix
 
 ACCEPTED = {
-    "http://example.com": Endpoint(False, "example.com", 80, "/"),
-    "https://example.com": Endpoint(True, "example.com", 443, "/"),
-    "HTTPS://EXAMPLE.COM/Hook": Endpoint(True, "example.com", 443, "/Hook"),
-    "http://example.com:8080/a/b?c=d&e=f": Endpoint(False, "example.com", 8080, "/a/b?c=d&e=f"),
-    "http://example.com?c=d": Endpoint(False, "example.com", 80, "/?c=d"),
-    "http://example.com./x": Endpoint(False, "example.com", 80, "/x"),
-    "http://localhost/": Endpoint(False, "localhost", 80, "/"),
-    "http://order_service-1/": Endpoint(False, "order_service-1", 80, "/"),
-    "http://127.0.0.1:1/": Endpoint(False, "127.0.0.1", 1, "/"),
-    "http://127.0.0.1./": Endpoint(False, "127.0.0.1", 80, "/"),
-    "http://[::1]:8080/": Endpoint(False, "::1", 8080, "/"),
-    "http://[2001:DB8:0:0::0001]": Endpoint(False, "2001:db8::1", 80, "/"),
-    "http://bücher.example/": Endpoint(False, "xn--bcher-kva.example", 80, "/"),
-    "http://xn--bcher-kva.example/": Endpoint(False, "xn--bcher-kva.example", 80, "/"),
-    "http://中国.example/": Endpoint(False, "xn--fiqs8s.example", 80, "/"),
-    "http://example.com/%2e%2e/a[]?b[]=1": Endpoint(False, "example.com", 80, "/%2e%2e/a[]?b[]=1"),
-    "http://1.example/": Endpoint(False, "1.example", 80, "/"),
-    "http://example.com:65535/": Endpoint(False, "example.com", 65535, "/"),
-    "http://example.com//evil.example/@x": Endpoint(False, "example.com", 80, "//evil.example/@x"),
+    "http://example.com": Endpoint(False, "example.com", 80, None, "/"),
+    "https://example.com": Endpoint(True, "example.com", 443, None, "/"),
+    "HTTPS://EXAMPLE.COM/Hook": Endpoint(True, "example.com", 443, None, "/Hook"),
+    "http://example.com:8080/a/b?c=d&e=f": Endpoint(
+        False, "example.com", 8080, None, "/a/b?c=d&e=f"
+    ),
+    "http://example.com?c=d": Endpoint(False, "example.com", 80, None, "/?c=d"),
+    "http://example.com./x": Endpoint(False, "example.com", 80, None, "/x"),
+    "http://localhost/": Endpoint(False, "localhost", 80, None, "/"),
+    "http://order_service-1/": Endpoint(False, "order_service-1", 80, None, "/"),
+    "http://127.0.0.1:1/": Endpoint(False, "127.0.0.1", 1, None, "/"),
+    "http://127.0.0.1./": Endpoint(False, "127.0.0.1", 80, None, "/"),
+    "http://[::1]:8080/": Endpoint(False, "::1", 8080, None, "/"),
+    "http://[2001:DB8:0:0::0001]": Endpoint(False, "2001:db8::1", 80, None, "/"),
+    "http://bücher.example/": Endpoint(False, "xn--bcher-kva.example", 80, None, "/"),
+    "http://xn--bcher-kva.example/": Endpoint(False, "xn--bcher-kva.example", 80, None, "/"),
+    "http://中国.example/": Endpoint(False, "xn--fiqs8s.example", 80, None, "/"),
+    "http://example.com/%2e%2e/a[]?b[]=1": Endpoint(
+        False, "example.com", 80, None, "/%2e%2e/a[]?b[]=1"
+    ),
+    "http://1.example/": Endpoint(False, "1.example", 80, None, "/"),
+    "http://example.com:65535/": Endpoint(False, "example.com", 65535, None, "/"),
+    "http://example.com//evil.example/@x": Endpoint(
+        False, "example.com", 80, None, "//evil.example/@x"
+    ),
 }
 
 REFUSED = {
