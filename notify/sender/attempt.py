@@ -113,14 +113,16 @@ class Attempts:
     ) -> tuple[Answer | None, str]:
         try:
             target = self._targets.of(consumer)
-            head = target.request_head(
+            if target.needs_care:
+                await target.make_ready(self._transport, self._clock)
+            head, sent = target.request(
                 delivery.message,
                 body,
                 subscription.id,
                 delivery.attempts + 1,
                 self._clock.now_ms(),
             )
-            return await self._transport.post(target.endpoint, head, body, consumer.timeout_ms), ""
+            return await self._transport.post(target.endpoint, head, sent, target.timeout_ms), ""
         except TransportError as error:
             return None, f"{error.stage}: {error}"
         except InvalidInput as error:

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from notify.domain.errors import TransportError
 from notify.domain.ports import Answer, Endpoint, Transport
-from notify.sender.asking import ask
 from notify.sender.fetched import Lease
+from notify.transport.post import post
 
 # How long a permission is believed; each Sender process asks for itself.
 CONSENT_MS: Final = 86_400_000
@@ -37,7 +37,7 @@ async def fetch_consent(
     assert method == b"POST"
     head = b"OPTIONS %swebhook-request-origin: %s\r\n\r\n" % (rest, origin.encode("ascii"))
     try:
-        answer = await ask(transport, endpoint, head, b"", timeout_ms, _ANSWER_BYTES_MAX)
+        answer = await post(transport, endpoint, head, b"", timeout_ms, _ANSWER_BYTES_MAX)
     except TransportError as error:
         raise TransportError(
             "auth", f"no answer to the validation request (OPTIONS): {error.stage}: {error}"

@@ -10,9 +10,9 @@ import msgspec
 from notify.domain.dialect import OAuth2
 from notify.domain.errors import TransportError
 from notify.domain.ports import Answer, Identity, Transport
-from notify.sender.asking import ask
 from notify.sender.fetched import Lease
 from notify.transport.endpoint import parse_endpoint, request_prefix
+from notify.transport.post import post
 
 TOKEN_ANSWER_BYTES_MAX: Final = 32_768
 # A token is renewed before it ends, so that no request meets its end on the way.
@@ -30,7 +30,7 @@ class TokenSource:
     """Fetches tokens, over the same guarded connections as deliveries. Raises InvalidInput."""
 
     def __init__(self, auth: OAuth2, identity: Identity | None, timeout_ms: int) -> None:
-        self._endpoint = parse_endpoint(auth.token_url)._replace(identity=identity)
+        self._endpoint = parse_endpoint(auth.token_url, identity)
         self._timeout_ms = timeout_ms
         # Section 2.3.1: both are form-encoded before they become user and password.
         client = f"{quote_plus(auth.client_id)}:{quote_plus(auth.client_secret)}"
@@ -50,7 +50,7 @@ class TokenSource:
     async def fetch(self, transport: Transport, now_ms: int) -> Lease[str]:
         """A token. Raises TransportError, whose text holds nothing secret."""
         try:
-            answer = await ask(
+            answer = await post(
                 transport,
                 self._endpoint,
                 self._head,

@@ -30,8 +30,8 @@ class Target:
         self.consumer = consumer
         self.timeout_ms = consumer.timeout_ms
         given = consumer.identity
-        self._identity = Identity(*msgspec.structs.astuple(given)) if given else None
-        self.endpoint: Endpoint = parse_endpoint(consumer.url)._replace(identity=self._identity)
+        identity = Identity(*msgspec.structs.astuple(given)) if given else None
+        self.endpoint: Endpoint = parse_endpoint(consumer.url, identity)
         self._prefix = request_prefix(self.endpoint, consumer.headers)
         self._own = frozenset(consumer.headers) | ({"authorization"} if consumer.auth else set())
         if isinstance(consumer.auth, Basic | Bearer):
