@@ -82,5 +82,5 @@ def test_request_head(benchmark, twin):
     sign = module(twin, "sign")
     prefix = b"POST /hooks/orders HTTP/1.1\r\nhost: shop.internal:8080\r\nuser-agent: notify\r\n"
     signer = sign.Signer([b"k" * 32])
-    rest = (7031000000000001, NOW_MS // 1000, "order.paid", "", 17, 1, b"", PAYLOAD)
+    rest = ("7031000000000001", NOW_MS // 1000, "order.paid", "", 17, 1, b"", PAYLOAD)
     assert benchmark(sign.request_head, prefix, signer, *rest).endswith(b"\r\n\r\n")

@@ -1,7 +1,6 @@
 """Standard Webhooks 1.0.0 signatures and the request head."""
 
 import base64
-import binascii
 import hashlib
 
 cimport cython
@@ -11,6 +10,7 @@ from libc.stdint cimport int64_t
 
 from notify_core.buffer cimport Buffer
 
+from notify_core.ed25519 import PRIVATE_PREFIX, decode_base64, private_key
 from notify_core.errors import SecretError
 
 PREFIX = "whsec_"
@@ -32,16 +32,16 @@ cdef bytes _CRLF = b"\r\n"
 
 
 def decode_secret(text):
-    """The key bytes of a `whsec_` secret (Standard Webhooks 1.0.0, symmetric keys).
+    """The key of a secret, for a Signer (Standard Webhooks 1.0.0).
 
-    Raises SecretError unless it is `whsec_` and the base64 of 24 to 64 bytes.
+    `whsec_` and the base64 of 24 to 64 bytes: these bytes, for v1. `whsk_` and the base64 of an
+    ed25519 key: that key, for v1a. Raises SecretError, which says what it is not.
     """
+    if text.startswith(PRIVATE_PREFIX):
+        return private_key(text)
     if not text.startswith(PREFIX):
-        raise SecretError(f"a signing secret starts with {PREFIX}")
-    try:
-        key = base64.b64decode(text[len(PREFIX):].encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise SecretError(f"what follows {PREFIX} must be base64") from None
+        raise SecretError(f"a signing secret starts with {PREFIX} or {PRIVATE_PREFIX}")
+    key = decode_base64(text, PREFIX)
     _check_size(key)
     return key
 
@@ -54,13 +54,14 @@ def encode_secret(key):
 
 @cython.final
 cdef class Signer:
-    """Signs with one or several keys (several while a secret rotates).
+    """Signs with one or several keys (several while a secret rotates), of either kind.
 
-    The padded HMAC states are computed once; a signature then costs two hash copies.
+    Bytes are an HMAC key (v1): its padded states are computed once, a signature then costs two
+    hash copies. What has a method `sign` is an ed25519 key (v1a).
     Raises SecretError where there is no key: nothing leaves unsigned by accident.
     """
 
-    # For each key the bound copy() of its inner and of its outer state, in turn.
+    # For each key the bound copy() of its inner and of its outer state, or sign() and None.
     cdef list _copies
 
     def __cinit__(self):
@@ -71,6 +72,9 @@ cdef class Signer:
             raise SecretError("a signer needs at least one key")
         copies = []
         for key in keys:
+            if not isinstance(key, bytes):
+                copies += [key.sign, None]
+                continue
             padded = key.ljust(_BLOCK, b"\0")
             if len(padded) > _BLOCK:
                 padded = hashlib.sha256(key).digest().ljust(_BLOCK, b"\0")
@@ -79,9 +83,10 @@ cdef class Signer:
         self._copies = copies
 
     def signature(self, str message_id not None, timestamp_s, bytes body not None):
-        """The `webhook-signature` value: one `v1,<base64>` a key, space-separated.
+        """The `webhook-signature` value: one signature a key, space-separated.
 
-        Each is the HMAC-SHA256 of `{message_id}.{timestamp_s}.{body}` (Standard Webhooks 1.0.0).
+        Each is of `{message_id}.{timestamp_s}.{body}` (Standard Webhooks 1.0.0): `v1,<base64>` its
+        HMAC-SHA256, `v1a,<base64>` its ed25519 signature.
         """
         cdef Buffer out = Buffer()
         self._sign(out, f"{message_id}.{timestamp_s}.".encode(), body)
@@ -91,14 +96,18 @@ cdef class Signer:
         cdef Py_ssize_t i
         cdef bytes digest
         for i in range(0, len(self._copies), 2):
+            if i:
+                out.put_byte(c' ')
+            second = self._copies[i + 1]
+            if second is None:
+                _put_bytes(out, b"v1a," + base64.b64encode(self._copies[i](head + body)))
+                continue
             inner = self._copies[i]()
             inner.update(head)
             inner.update(body)
-            outer = self._copies[i + 1]()
+            outer = second()
             outer.update(inner.digest())
             digest = outer.digest()
-            if i:
-                out.put_byte(c' ')
             out.put(b"v1,", 3)
             _put_base64(out, digest)
         return 0
@@ -106,8 +115,8 @@ cdef class Signer:
 
 def request_head(
     bytes prefix not None,
-    Signer signer not None,
-    int64_t message_id,
+    Signer signer,
+    str message_id not None,
     int64_t timestamp_s,
     str event_type not None,
     str content_type not None,
@@ -119,32 +128,36 @@ def request_head(
     r"""The whole HTTP/1.1 request head of one delivery, blank line included.
 
     prefix: request line and the endpoint's fixed header lines, each ended by CRLF.
+    signer: None for a consumer that wants no `webhook-signature`. event_type: "" for no such line.
     content_type: "" stands for application/json, as in a MessageRecord.
-    extra: the message's own header lines, each ended by CRLF, or b"".
+    extra: further header lines, each ended by CRLF, or b"".
     Nothing is looked for in the texts: whoever accepted them kept CR and LF out. Raises
-    UnicodeEncodeError where event_type or content_type is not ASCII.
+    UnicodeEncodeError where message_id, event_type or content_type is not ASCII.
     """
     cdef Buffer out = Buffer()
-    cdef bytes signed
-    # The signed text's start goes through the same buffer first, and leaves it empty again.
-    out.put_decimal(message_id)
-    out.put_byte(c'.')
-    out.put_decimal(timestamp_s)
-    out.put_byte(c'.')
-    signed = out.take()
+    cdef bytes signed = b""
+    if signer is not None:
+        # The signed text's start goes through the same buffer first, and leaves it empty again.
+        _put_ascii(out, message_id)
+        out.put_byte(c'.')
+        out.put_decimal(timestamp_s)
+        out.put_byte(c'.')
+        signed = out.take()
     _put_bytes(out, prefix)
     _put_bytes(out, _TYPE)
     _put_ascii(out, content_type or "application/json")
     _put_bytes(out, _LENGTH)
     out.put_decimal(PyBytes_GET_SIZE(body))
     _put_bytes(out, _ID)
-    out.put_decimal(message_id)
+    _put_ascii(out, message_id)
     _put_bytes(out, _TIMESTAMP)
     out.put_decimal(timestamp_s)
-    _put_bytes(out, _SIGNATURE)
-    signer._sign(out, signed, body)
-    _put_bytes(out, _EVENT)
-    _put_ascii(out, event_type)
+    if signer is not None:
+        _put_bytes(out, _SIGNATURE)
+        signer._sign(out, signed, body)
+    if event_type:
+        _put_bytes(out, _EVENT)
+        _put_ascii(out, event_type)
     _put_bytes(out, _SUBSCRIPTION)
     out.put_decimal(sub_id)
     _put_bytes(out, _ATTEMPT)

@@ -1,5 +1,8 @@
 """Routes of consumers."""
 
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
 import msgspec
 from msgspec import UNSET
 
@@ -9,10 +12,21 @@ from notify.api.checks import (
     check_secret,
     check_static_headers,
     check_url,
+    kind_of,
     masked_headers,
     masked_secret,
+    public_key,
 )
 from notify.api.context import Context
+from notify.api.dialects import (
+    auth_of,
+    check_dialect,
+    identity_of,
+    masked_auth,
+    masked_identity,
+    masked_x5,
+    x5_of,
+)
 from notify.api.moments import shown
 from notify.api.paging import page
 from notify.api.routing import PAGING, Call, Route
@@ -26,6 +40,16 @@ from notify.api.shapes import (
 from notify.domain.errors import Conflict, NotFound
 from notify.domain.model import Consumer
 
+# How the fields of a change become those of a consumer; the others are what they are.
+_CHECKED: Final[Mapping[str, Callable[[Any], object]]] = {
+    "name": check_name,
+    "url": check_url,
+    "headers": check_static_headers,
+    "x5": x5_of,
+    "auth": auth_of,
+    "identity": identity_of,
+}
+
 
 def show(consumer: Consumer) -> ConsumerShown:
     """What callers see of a consumer: no secret in full."""
@@ -35,9 +59,17 @@ def show(consumer: Consumer) -> ConsumerShown:
         name=consumer.name,
         url=consumer.url,
         secret=masked_secret(secrets[0]) if secrets else "",
+        public_key=public_key(secrets[0]) if secrets else None,
         previous_secret=masked_secret(secrets[1]) if len(secrets) > 1 else None,
+        previous_public_key=public_key(secrets[1]) if len(secrets) > 1 else None,
         headers=masked_headers(consumer.headers),
         timeout_ms=consumer.timeout_ms,
+        protocol=consumer.protocol,
+        signed=consumer.signed,
+        x5=masked_x5(consumer.x5),
+        auth=masked_auth(consumer.auth),
+        identity=masked_identity(consumer.identity),
+        handshake=consumer.handshake,
         created_at=shown(consumer.created_ms),
         updated_at=shown(consumer.updated_ms),
     )
@@ -54,14 +86,24 @@ def existing(context: Context, consumer_id: int) -> Consumer:
 async def create(context: Context, call: Call) -> ConsumerShown:
     """Make a consumer."""
     new: ConsumerNew = call.body
-    consumer = await context.storage.add_consumer(
-        check_name(new.name),
-        check_url(new.url),
-        (check_secret(new.secret, context.random),),
-        check_static_headers(new.headers),
-        context.config.sender.timeout_ms if new.timeout_ms is None else new.timeout_ms,
-        context.clock.now_ms(),
+    now_ms = context.clock.now_ms()
+    asked = Consumer(
+        id=0,
+        name=check_name(new.name),
+        url=check_url(new.url),
+        secrets=(check_secret(new.secret, new.secret_kind, context.random),),
+        headers=check_static_headers(new.headers),
+        timeout_ms=context.config.sender.timeout_ms if new.timeout_ms is None else new.timeout_ms,
+        protocol=new.protocol,
+        signed=new.signed,
+        x5=x5_of(new.x5),
+        auth=auth_of(new.auth),
+        identity=identity_of(new.identity),
+        handshake=new.handshake,
+        created_ms=now_ms,
+        updated_ms=now_ms,
     )
+    consumer = await context.storage.add_consumer(check_dialect(asked))
     await context.changed()
     return _with_secret(consumer)
 
@@ -79,22 +121,20 @@ async def get(context: Context, call: Call) -> ConsumerShown:
 
 
 async def change(context: Context, call: Call) -> ConsumerShown:
-    """Change name, URL, headers or time-out of a consumer."""
+    """Change what is set of a consumer, but its secrets."""
     asked: ConsumerChange = call.body
-    changes: dict[str, object] = {}
-    if asked.name is not UNSET:
-        changes["name"] = check_name(asked.name)
-    if asked.url is not UNSET:
-        changes["url"] = check_url(asked.url)
-    if asked.headers is not UNSET:
-        changes["headers"] = check_static_headers(asked.headers)
-    if asked.timeout_ms is not UNSET:
-        default_ms = context.config.sender.timeout_ms
-        changes["timeout_ms"] = default_ms if asked.timeout_ms is None else asked.timeout_ms
+    changes = {
+        name: _CHECKED[name](value) if name in _CHECKED else value
+        for name in asked.__struct_fields__
+        if (value := getattr(asked, name)) is not UNSET
+    }
+    if changes.get("timeout_ms", 0) is None:
+        changes["timeout_ms"] = context.config.sender.timeout_ms
     async with context.changing:
         await context.directory.refresh()
         consumer = existing(context, call.id())
         if changes:
+            check_dialect(msgspec.structs.replace(consumer, **changes))
             consumer = await _store(context, consumer, **changes)
         return show(consumer)
 
@@ -102,10 +142,13 @@ async def change(context: Context, call: Call) -> ConsumerShown:
 async def rotate_secret(context: Context, call: Call) -> ConsumerShown:
     """Make a new secret the current one; the one before keeps signing too."""
     asked = call.body or SecretRotation()
-    secret = check_secret(asked.secret, context.random)
     async with context.changing:
         await context.directory.refresh()
         consumer = existing(context, call.id())
+        kind = asked.kind
+        if asked.secret is None and kind is None and consumer.secrets:
+            kind = kind_of(consumer.secrets[0])
+        secret = check_secret(asked.secret, kind, context.random)
         if secret in consumer.secrets:
             raise Conflict("the consumer has this secret already")
         secrets = (secret, *consumer.secrets)[:SECRETS_MAX]

@@ -5,6 +5,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from notify.api.dialect_shapes import AuthNew, IdentityNew, SecretKind, X5New
 from notify.api.moments import Moment
 from notify.domain.policy import (
     CODE_LEAST,
@@ -15,6 +16,7 @@ from notify.domain.policy import (
     Batch,
     Ordering,
 )
+from notify.domain.dialect import Auth, ClientIdentity, Protocol, X5Account
 from notify.domain.retry import Retry
 
 T = TypeVar("T")
@@ -88,47 +90,79 @@ class ProducerCreated(ProducerShown, kw_only=True, frozen=True):
 class ConsumerNew(Asked, kw_only=True, frozen=True):
     """A target system.
 
-    secret: signs what is sent; `whsec_` and base64 of 24 to 64 bytes; made if not given.
+    secret: signs what is sent; `whsec_` and base64 of 24 to 64 bytes, or `whsk_` and base64 of an
+    ed25519 key; made if not given, of secret_kind (absent or null: v1).
     headers: sent with every request. timeout_ms: of one try; absent or null: the default.
+    protocol: what a request looks like; x5 needs `x5`. signed: false leaves out the Standard
+    Webhooks signature, which the protocols other than standard can do without.
+    auth: who Notify says it is: basic, bearer or oauth2. identity: how connections are made.
+    handshake: ask the endpoint by OPTIONS before it gets deliveries (CloudEvents web hooks).
     """
 
     name: Name
     url: Url
     secret: str | None = None
+    secret_kind: SecretKind | None = None
     headers: dict[str, str] = {}
     timeout_ms: Timeout | None = None
+    protocol: Protocol = Protocol.STANDARD
+    signed: bool = True
+    x5: X5New | None = None
+    auth: AuthNew | None = None
+    identity: IdentityNew | None = None
+    handshake: bool = False
 
 
 class ConsumerChange(Asked, kw_only=True, frozen=True):
-    """What may change of a consumer. headers replaces all; timeout_ms null: the default."""
+    """What may change of a consumer.
+
+    headers, x5, auth and identity replace all of it, null takes the last three away; timeout_ms
+    null: the default.
+    """
 
     name: Name | UnsetType = UNSET
     url: Url | UnsetType = UNSET
     headers: dict[str, str] | UnsetType = UNSET
     timeout_ms: Timeout | UnsetType | None = UNSET
+    protocol: Protocol | UnsetType = UNSET
+    signed: bool | UnsetType = UNSET
+    x5: X5New | UnsetType | None = UNSET
+    auth: AuthNew | UnsetType | None = UNSET
+    identity: IdentityNew | UnsetType | None = UNSET
+    handshake: bool | UnsetType = UNSET
 
 
 class ConsumerShown(Shown, kw_only=True, frozen=True):
     """A consumer. Secrets, and header values that look like credentials, are masked.
 
     previous_secret: keeps signing beside the current one until it is removed; else null.
+    public_key: `whpk_`, what verifies the signatures of a `whsk_` secret; else null.
     """
 
     id: int
     name: str
     url: str
     secret: str
+    public_key: str | None
     previous_secret: str | None
+    previous_public_key: str | None
     headers: dict[str, str]
     timeout_ms: int
+    protocol: Protocol
+    signed: bool
+    x5: X5Account | None
+    auth: Auth | None
+    identity: ClientIdentity | None
+    handshake: bool
     created_at: Moment
     updated_at: Moment
 
 
 class SecretRotation(Asked, kw_only=True, frozen=True):
-    """A new signing secret; made if not given."""
+    """A new signing secret; made if not given, of kind, or else of the current one's kind."""
 
     secret: str | None = None
+    kind: SecretKind | None = None
 
 
 # --- subscriptions ------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -21,6 +22,7 @@ ENV_PREFIX = "NOTIFY_"
 _NOT_OPTIONS = {"NOTIFY_PURE", "NOTIFY_REQUIRE_EXT", "NOTIFY_SOCKET"}
 _MAY_BE_ZERO = {"port", "health_port", "commit_wait_ms", "outcome_wait_ms"}
 _LOG_LEVELS = ("debug", "info", "warning", "error")
+_ORIGIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 
 Values = dict[str, dict[str, Any]]
 
@@ -130,6 +132,8 @@ def _check(config: Config, problems: list[str]) -> None:
         problems.append(f"runtime.log_level must be one of {', '.join(_LOG_LEVELS)}")
     if config.sender.response_kept_bytes > config.sender.response_bytes_max:
         problems.append("sender.response_kept_bytes must not exceed sender.response_bytes_max")
+    if not _ORIGIN.fullmatch(config.sender.origin):
+        problems.append("sender.origin must be a DNS name, such as notify.example.com")
     for cidr in config.sender.allow_cidrs:
         try:
             ipaddress.ip_network(cidr)

@@ -87,6 +87,7 @@ class SenderConfig(_Masked):
     timeout_ms: int
     connect_timeout_ms: int
     idle_read_ms: int
+    origin: str
     response_bytes_max: int
     response_kept_bytes: int
     response_header_bytes_max: int

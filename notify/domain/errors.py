@@ -92,7 +92,8 @@ class QueueLost(QueueError):
 class TransportError(NotifyError):
     """One HTTP try got no usable answer. `stage` is one of STAGES."""
 
-    STAGES = ("address", "dns", "connect", "tls", "send", "timeout", "closed", "response")
+    # "auth": no token, or no consent of the consumer; nothing was sent to it.
+    STAGES = ("address", "dns", "connect", "tls", "send", "timeout", "closed", "response", "auth")
 
     def __init__(self, stage: str, text: str) -> None:
         super().__init__(text)

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from notify.domain.policy import PERMANENT_DEFAULT, Batch, Ordering, burst_of
+from notify.domain.dialect import Auth, ClientIdentity, Protocol, X5Account
 from notify.domain.retry import Retry
 from notify_core import records
 
@@ -58,13 +59,24 @@ class Producer(Record, frozen=True, kw_only=True):
 
 
 class Consumer(Record, frozen=True, kw_only=True):
-    """A target system (receive). secrets: `whsec_…`, the first is current, all sign."""
+    """A target system (receive).
+
+    secrets: `whsec_…` or `whsk_…`, the first is current, all sign. signed: False leaves out the
+    signature of Standard Webhooks, where the protocol has one of its own or needs none.
+    handshake: it is asked whether it wants deliveries before it gets any (CloudEvents web hooks).
+    """
 
     name: str
     url: str
     secrets: tuple[str, ...]
     headers: dict[str, str]
     timeout_ms: int
+    protocol: Protocol = Protocol.STANDARD
+    signed: bool = True
+    x5: X5Account | None = None
+    auth: Auth | None = None
+    identity: ClientIdentity | None = None
+    handshake: bool = False
 
     def __repr__(self) -> str:
         return f"Consumer(id={self.id}, name={self.name!r}, url={self.url!r}, secrets=***)"

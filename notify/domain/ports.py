@@ -177,16 +177,8 @@ class Storage(Protocol):
     async def add_producer(self, name: str, key_hash: str, now_ms: int) -> Producer:
         """A new producer. Raises Conflict where the name is taken."""
 
-    async def add_consumer(
-        self,
-        name: str,
-        url: str,
-        secrets: tuple[str, ...],
-        headers: dict[str, str],
-        timeout_ms: int,
-        now_ms: int,
-    ) -> Consumer:
-        """A new consumer. Raises Conflict where the name is taken."""
+    async def add_consumer(self, new: Consumer) -> Consumer:
+        """A new consumer; the id in `new` is ignored. Raises Conflict where the name is taken."""
 
     async def add_subscription(self, new: Subscription) -> Subscription:
         """A new subscription; the id in `new` is ignored, the stored one is in the answer.

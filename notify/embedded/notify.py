@@ -136,7 +136,7 @@ class Notify:
         return made
 
     async def add_consumer(self, name: str, url: str, **options: Any) -> ConsumerShown:
-        """A new consumer; options: secret, headers, timeout_ms. Raises InvalidInput."""
+        """A new consumer; options: as in ConsumerNew. Raises InvalidInput."""
         body = {"name": name, "url": url} | options
         made: ConsumerShown = await self._call(consumers.create, ConsumerNew, body)
         return made

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from notify.domain.dialect import Auth, ClientIdentity, Protocol, X5Account
 from notify.domain.model import Consumer, Producer, Record, Subscription, SubscriptionStatus
 from notify.domain.policy import PERMANENT_DEFAULT, Batch, Ordering
 from notify.domain.retry import Retry
@@ -20,6 +21,15 @@ class _ConsumerConfig(msgspec.Struct, frozen=True):
     secrets: tuple[str, ...] = ()
     headers: dict[str, str] = {}
     timeout_ms: int = 10_000
+    protocol: Protocol = Protocol.STANDARD
+    signed: bool = True
+    x5: X5Account | None = None
+    auth: Auth | None = None
+    identity: ClientIdentity | None = None
+    handshake: bool = False
+
+
+_CONSUMER_FIELDS = _ConsumerConfig.__struct_fields__
 
 
 class _SubscriptionConfig(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,7 +65,7 @@ def producer(row: tuple[Any, ...]) -> Producer:
 
 def consumer_row(consumer: Consumer) -> tuple[int | str, ...]:
     """id, name, url, config, created_ms, updated_ms, deleted_ms."""
-    config = _ConsumerConfig(consumer.secrets, consumer.headers, consumer.timeout_ms)
+    config = _ConsumerConfig(*(getattr(consumer, name) for name in _CONSUMER_FIELDS))
     text = msgspec.json.encode(config).decode()
     return (consumer.id, consumer.name, consumer.url, text, *_times(consumer))
 
@@ -68,12 +78,10 @@ def consumer(row: tuple[Any, ...]) -> Consumer:
         id=id_,
         name=_text(name),
         url=_text(url),
-        secrets=config.secrets,
-        headers=config.headers,
-        timeout_ms=config.timeout_ms,
         created_ms=created_ms,
         updated_ms=updated_ms,
         deleted_ms=deleted_ms,
+        **{name: getattr(config, name) for name in _CONSUMER_FIELDS},
     )
 
 

@@ -12,7 +12,7 @@ from notify.runtime.rescue import REBUILT_EPOCH
 from notify.runtime.streams import INGEST, MARK
 from notify_core import chunk, ids
 from notify_core.records import QUEUED, DeliveryRecord, MessageRecord, OutcomeRecord
-from tests.conformance.storage.samples import batch, split
+from tests.conformance.storage.samples import batch, new_consumer, split
 from tests.simulation.world import SECRET
 
 SUBS = (1, 2)
@@ -54,7 +54,7 @@ class Ground:
         self.producer_id = (await self.storage.add_producer("shop", "hash", 1)).id
         for number in SUBS:
             consumer = await self.storage.add_consumer(
-                f"c{number}", "http://10.0.0.1/hook", (SECRET,), {}, 5000, 1
+                new_consumer(f"c{number}", secrets=(SECRET,))
             )
             await self.storage.add_subscription(
                 Subscription(

@@ -6,6 +6,7 @@ from typing import Any
 from notify.domain.model import Directory, Subscription, SubscriptionStatus
 from notify.runtime.directory import DirectoryCache
 from notify.storage.sqlite import SqliteStorage
+from tests.conformance.storage.samples import new_consumer
 
 
 class CountingStorage(SqliteStorage):
@@ -31,7 +32,7 @@ async def opened() -> tuple[CountingStorage, DirectoryCache]:
 async def configured(storage: SqliteStorage) -> tuple[int, int, int]:
     """One producer, consumer and subscription; their ids."""
     producer = await storage.add_producer("shop", "hash", 1)
-    consumer = await storage.add_consumer("mail", "http://10.0.0.1/", (), {}, 1000, 1)
+    consumer = await storage.add_consumer(new_consumer("mail"))
     subscription = await storage.add_subscription(
         Subscription(
             id=0,

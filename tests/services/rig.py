@@ -20,6 +20,7 @@ from notify.storage.sqlite import SqliteStorage
 from notify_core import ids, receive
 from notify_core.body import Limits
 from notify_core.records import MessageRecord
+from tests.conformance.storage.samples import new_consumer
 from tests.simulation.loop import START_MS, SeededRandom, SimulatedClock
 from tests.simulation.world import SECRET, small_config
 
@@ -114,7 +115,7 @@ class Rig:
         """One more consumer with one subscription."""
         name = f"c{len((await self.storage.directory()).consumers)}"
         consumer = await self.storage.add_consumer(
-            name, "http://10.0.0.1/hook", SECRETS, headers or {}, timeout_ms, START_MS
+            new_consumer(name, secrets=SECRETS, headers=headers or {}, timeout_ms=timeout_ms)
         )
         new = Subscription(
             id=0,

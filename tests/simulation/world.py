@@ -15,6 +15,7 @@ from notify.queue.memory import MemoryQueue
 from notify.storage.sqlite import SqliteStorage
 from notify_core import ids, receive
 from notify_core.body import Limits
+from tests.conformance.storage.samples import new_consumer
 from tests.simulation.faulty import FaultyQueue, FaultyStorage
 from tests.simulation.loop import SeededRandom, SimulatedClock
 
@@ -119,7 +120,7 @@ class World:
         self.producer_id = producer.id
         for number, types in enumerate([(), ("order.*",), ("stock.changed",), ("*.paid",)]):
             consumer = await self.database.add_consumer(
-                f"c{number}", "http://10.0.0.1/hook", (SECRET,), {}, 5000, self.clock.now_ms()
+                new_consumer(f"c{number}", secrets=(SECRET,))
             )
             await self.database.add_subscription(
                 Subscription(

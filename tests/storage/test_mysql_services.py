@@ -19,6 +19,7 @@ from notify.storage.mysql import MysqlStorage
 from notify.transport import HttpTransport
 from notify_core import receive
 from notify_core.body import Limits
+from tests.conformance.storage.samples import new_consumer
 from tests.servers.mariadb import PASSWORD, Mariadb
 from tests.storage.conftest import DATABASE
 from tests.support.receiver import Receiver
@@ -115,8 +116,9 @@ async def subscribed(it: Services, receiver: Receiver) -> int:
     """A producer with one subscription; its id."""
     now_ms = it.clock.now_ms()
     producer = await it.storage.add_producer("shop", "hash", now_ms)
-    secrets = (receiver.secret,)
-    consumer = await it.storage.add_consumer("crm", receiver.url, secrets, {}, 5000, now_ms)
+    consumer = await it.storage.add_consumer(
+        new_consumer("crm", url=receiver.url, secrets=(receiver.secret,))
+    )
     await it.storage.add_subscription(
         Subscription(
             id=0,

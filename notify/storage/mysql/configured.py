@@ -51,7 +51,7 @@ def directory(db: Session) -> Directory:
 def add_producer(db: Session, new: Producer) -> Producer:
     """Store with the next id. Raises Conflict."""
     db.run("raise_note", _VERSION)
-    _name_is_free(db, "producer", new.name, new.id)
+    _name_is_free(db, "producer", new.name, own_id=0)
     stored = _with_next_id(db, "last_producer_id", new)
     db.insert("store_producer", [rows.producer_row(stored)])
     return stored
@@ -60,7 +60,7 @@ def add_producer(db: Session, new: Producer) -> Producer:
 def add_consumer(db: Session, new: Consumer) -> Consumer:
     """Store with the next id. Raises Conflict."""
     db.run("raise_note", _VERSION)
-    _name_is_free(db, "consumer", new.name, new.id)
+    _name_is_free(db, "consumer", new.name, own_id=0)
     stored = _with_next_id(db, "last_consumer_id", new)
     db.insert("store_consumer", [rows.consumer_row(stored)])
     return stored

@@ -20,7 +20,7 @@ CREATE TABLE biz (
     PRIMARY KEY (id)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin;
 
--- Consumers. config: JSON of what has no column (secrets, headers, timeout_ms).
+-- Consumers. config: JSON of what has no column (secrets, headers, protocol, …).
 CREATE TABLE receive (
     id BIGINT NOT NULL,
     name BLOB NOT NULL,

@@ -41,7 +41,7 @@ def directory(db: sqlite3.Connection) -> Directory:
 
 def add_producer(db: sqlite3.Connection, new: Producer) -> Producer:
     """Store with the next id. Raises Conflict."""
-    _name_is_free(db, "producer", new.name, new.id)
+    _name_is_free(db, "producer", new.name, own_id=0)
     stored = _with_next_id(db, "next_producer_id", new)
     db.execute(QUERIES["insert_producer"], rows.producer_row(stored))
     db.execute(QUERIES["raise_config_version"])
@@ -50,7 +50,7 @@ def add_producer(db: sqlite3.Connection, new: Producer) -> Producer:
 
 def add_consumer(db: sqlite3.Connection, new: Consumer) -> Consumer:
     """Store with the next id. Raises Conflict."""
-    _name_is_free(db, "consumer", new.name, new.id)
+    _name_is_free(db, "consumer", new.name, own_id=0)
     stored = _with_next_id(db, "next_consumer_id", new)
     db.execute(QUERIES["insert_consumer"], rows.consumer_row(stored))
     db.execute(QUERIES["raise_config_version"])

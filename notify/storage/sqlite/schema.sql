@@ -12,7 +12,7 @@ CREATE TABLE biz (
 ) STRICT;
 CREATE UNIQUE INDEX biz_name ON biz (name) WHERE deleted_ms = 0;
 
--- Consumers. config: JSON of what has no column (secrets, headers, timeout_ms).
+-- Consumers. config: JSON of what has no column (secrets, headers, protocol, …).
 CREATE TABLE receive (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,

@@ -99,25 +99,7 @@ class SqliteStorage(Storage):
         new = Producer(id=0, name=name, key_hash=key_hash, created_ms=now_ms, updated_ms=now_ms)
         return await self._write(partial(configured.add_producer, new=new))
 
-    async def add_consumer(
-        self,
-        name: str,
-        url: str,
-        secrets: tuple[str, ...],
-        headers: dict[str, str],
-        timeout_ms: int,
-        now_ms: int,
-    ) -> Consumer:
-        new = Consumer(
-            id=0,
-            name=name,
-            url=url,
-            secrets=secrets,
-            headers=headers,
-            timeout_ms=timeout_ms,
-            created_ms=now_ms,
-            updated_ms=now_ms,
-        )
+    async def add_consumer(self, new: Consumer) -> Consumer:
         return await self._write(partial(configured.add_consumer, new=new))
 
     async def add_subscription(self, new: Subscription) -> Subscription:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from notify.domain.model import LedgerRow
+from notify.domain.model import Consumer, LedgerRow
 from notify.domain.ports import Storage
 from notify_core import chunk, ids
 
@@ -15,6 +15,21 @@ NOW: Final = 1_750_000_000_000
 PRODUCER: Final = 7
 ID_MAX: Final = (1 << 63) - 1
 INLINE: Final = 65_536
+
+
+def new_consumer(name: str, **fields: Any) -> Consumer:
+    """A consumer to add, of this moment."""
+    given = {
+        "id": 0,
+        "name": name,
+        "url": "http://10.0.0.1/hook",
+        "secrets": (),
+        "headers": {},
+        "timeout_ms": 5000,
+        "created_ms": NOW,
+        "updated_ms": NOW,
+    }
+    return Consumer(**given | fields)
 
 
 def message_ids(n: int, now_ms: int = NOW) -> list[int]:

@@ -6,13 +6,14 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from notify.domain.dialect import Basic, Bearer, ClientIdentity, OAuth2, Protocol, X5Account
 from notify.domain.errors import Conflict, NotFound
-from notify.domain.model import Subscription, SubscriptionStatus
 from notify.domain.policy import Batch, BatchFormat, Ordering
+from notify.domain.model import Consumer, Subscription, SubscriptionStatus
 from notify.domain.ports import Storage
 from notify.domain.retry import Retry
 from tests.conformance.storage.backends import Backend, Run
-from tests.conformance.storage.samples import NOW
+from tests.conformance.storage.samples import NOW, new_consumer
 
 SECRETS = ("whsec_bmV3", "whsec_b2xk")
 
@@ -26,14 +27,8 @@ def replace(thing, **changes):  # type: ignore[no-untyped-def]
     return msgspec.structs.replace(thing, **changes)
 
 
-async def add_consumer(storage: Storage, name: str, **fields: object):  # type: ignore[no-untyped-def]
-    given = {
-        "url": "https://shop.example/hook",
-        "secrets": SECRETS,
-        "headers": {},
-        "timeout_ms": 3000,
-    }
-    return await storage.add_consumer(name, **{**given, **fields}, now_ms=NOW)  # type: ignore[arg-type]
+async def add_consumer(storage: Storage, name: str, **fields: object) -> Consumer:
+    return await storage.add_consumer(new_consumer(name, secrets=SECRETS, **fields))
 
 
 def test_an_empty_storage_has_an_empty_directory(storage: Storage, run: Run) -> None:
@@ -55,13 +50,36 @@ def test_what_is_added_is_in_the_directory(storage: Storage, run: Run) -> None:
     subscription = run(storage.add_subscription(new))
     assert producer.created_ms == producer.updated_ms == NOW
     assert not producer.deleted_ms
-    assert consumer.secrets == SECRETS
-    assert consumer.headers == {"x-team": "1"}
+    assert consumer == new_consumer(
+        "物流", id=consumer.id, headers={"x-team": "1"}, secrets=SECRETS
+    )
     assert subscription == replace(new, id=subscription.id)
     directory = run(storage.directory())
     assert directory.producers == {producer.id: producer}
     assert directory.consumers == {consumer.id: consumer}
     assert directory.subscriptions == {subscription.id: subscription}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"auth": Basic("ü", "pass:wörd"), "handshake": True},
+        {"auth": Bearer("t"), "protocol": Protocol.CLOUDEVENTS_BINARY, "signed": False},
+        {"auth": OAuth2("https://id.example/token", "me", "s", "a b", {"audience": "x"})},
+        {"protocol": Protocol.X5, "x5": X5Account("app", "k3y 钥")},
+        {"identity": ClientIdentity("ca\n", "certificate\n" * 2000, "key", "http://p:1")},
+    ],
+)
+def test_how_a_consumer_is_spoken_to_is_stored(
+    storage: Storage, run: Run, fields: dict[str, object]
+) -> None:
+    plain = run(add_consumer(storage, "plain"))
+    stored = run(add_consumer(storage, "special", **fields))
+    assert stored == replace(plain, id=stored.id, name="special", **fields)
+    assert run(storage.directory()).consumers == {plain.id: plain, stored.id: stored}
+    changed = replace(plain, **fields)
+    run(storage.update_consumer(changed))
+    assert run(storage.directory()).consumers[plain.id] == changed
 
 
 def test_retry_and_types_may_be_left_to_the_defaults(storage: Storage, run: Run) -> None:

@@ -1,0 +1,1 @@
+"""The forms of requests to consumers, one module each: their Target, built once per change."""
