@@ -10,7 +10,9 @@ ACCEPTED = {
     "http://example.com": Endpoint(False, "example.com", 80, None, "/"),
     "https://example.com": Endpoint(True, "example.com", 443, None, "/"),
     "HTTPS://EXAMPLE.COM/Hook": Endpoint(True, "example.com", 443, None, "/Hook"),
-    "http://example.com:8080/a/b?c=d&e=f": Endpoint(False, "example.com", 8080, None, "/a/b?c=d&e=f"),
+    "http://example.com:8080/a/b?c=d&e=f": Endpoint(
+        False, "example.com", 8080, None, "/a/b?c=d&e=f"
+    ),
     "http://example.com?c=d": Endpoint(False, "example.com", 80, None, "/?c=d"),
     "http://example.com./x": Endpoint(False, "example.com", 80, None, "/x"),
     "http://localhost/": Endpoint(False, "localhost", 80, None, "/"),
@@ -22,10 +24,14 @@ ACCEPTED = {
     "http://bücher.example/": Endpoint(False, "xn--bcher-kva.example", 80, None, "/"),
     "http://xn--bcher-kva.example/": Endpoint(False, "xn--bcher-kva.example", 80, None, "/"),
     "http://中国.example/": Endpoint(False, "xn--fiqs8s.example", 80, None, "/"),
-    "http://example.com/%2e%2e/a[]?b[]=1": Endpoint(False, "example.com", 80, None, "/%2e%2e/a[]?b[]=1"),
+    "http://example.com/%2e%2e/a[]?b[]=1": Endpoint(
+        False, "example.com", 80, None, "/%2e%2e/a[]?b[]=1"
+    ),
     "http://1.example/": Endpoint(False, "1.example", 80, None, "/"),
     "http://example.com:65535/": Endpoint(False, "example.com", 65535, None, "/"),
-    "http://example.com//evil.example/@x": Endpoint(False, "example.com", 80, None, "//evil.example/@x"),
+    "http://example.com//evil.example/@x": Endpoint(
+        False, "example.com", 80, None, "//evil.example/@x"
+    ),
 }
 
 REFUSED = {
