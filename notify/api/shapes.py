@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from notify.api.dialect_shapes import AuthNew, IdentityNew, SecretKind, X5New
 from notify.api.moments import Moment
+from notify.domain.dialect import Auth, ClientIdentity, Protocol, X5Account
 from notify.domain.policy import (
     CODE_LEAST,
     CODE_MAX,
@@ -16,7 +17,6 @@ from notify.domain.policy import (
     Batch,
     Ordering,
 )
-from notify.domain.dialect import Auth, ClientIdentity, Protocol, X5Account
 from notify.domain.retry import Retry
 
 T = TypeVar("T")

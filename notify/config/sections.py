@@ -96,6 +96,9 @@ class SenderConfig(_Masked):
     retry_schedule_ms: tuple[int, ...]
     retry_jitter: float
     retry_after_ms_max: int
+    breaker_failures: int
+    probe_ms_max: int
+    share_ms: int
     outcome_rows_max: int
     outcome_wait_ms: int
 

@@ -92,8 +92,19 @@ class QueueLost(QueueError):
 class TransportError(NotifyError):
     """One HTTP try got no usable answer. `stage` is one of STAGES."""
 
-    # "auth": no token, or no consent of the consumer; nothing was sent to it.
-    STAGES = ("address", "dns", "connect", "tls", "send", "timeout", "closed", "response", "auth")
+    # "auth": no token, or no consent of the consumer; "internal": a bug of ours. Nothing was sent.
+    STAGES = (
+        "address",
+        "dns",
+        "connect",
+        "tls",
+        "send",
+        "timeout",
+        "closed",
+        "response",
+        "auth",
+        "internal",
+    )
 
     def __init__(self, stage: str, text: str) -> None:
         super().__init__(text)

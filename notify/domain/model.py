@@ -5,8 +5,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from notify.domain.policy import PERMANENT_DEFAULT, Batch, Ordering, burst_of
 from notify.domain.dialect import Auth, ClientIdentity, Protocol, X5Account
+from notify.domain.policy import PERMANENT_DEFAULT, Batch, Ordering, burst_of
 from notify.domain.retry import Retry
 from notify_core import records
 

@@ -14,13 +14,14 @@ from prometheus_client import CollectorRegistry
 
 from notify.config import MakerConfig, QueueConfig
 from notify.domain.model import DeliveryStatus, SubscriptionStatus
+from notify.domain.policy import Ordering
 from notify.domain.ports import Claim, Clock, Push, Queue, Random, Storage, Stream, StreamKind
 from notify.runtime.chunks import ChunkWorker
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.metrics import Figure, export
 from notify.runtime.steps import Stopping
 from notify.runtime.streams import INGEST
-from notify_core import fanout
+from notify_core import chunk, fanout
 
 _MODES: Final = {
     SubscriptionStatus.NORMAL: fanout.QUEUE,
@@ -34,6 +35,7 @@ class _Routes(NamedTuple):
 
     table: fanout.Table
     modes: dict[int, int]
+    ordered: set[int]
     now_ms: int
 
 
@@ -105,7 +107,7 @@ class Maker:
             skip = await self._to_skip(keys) if redelivered else keys
             split = self._split(chunks, routes, skip)
         self.chunks.check_held()
-        await self._queue.ack(claims, _pushes(split))
+        await self._queue.ack(claims, _pushes(split) + _hints(split, routes.ordered))
         self.messages += split.messages
         self.deliveries += len(split.rows)
 
@@ -141,14 +143,18 @@ class Maker:
         return routes, split, overflowing
 
     def _routes(self) -> _Routes:
-        modes = {
-            subscription.id: _MODES[subscription.status]
-            for subscription in self._directory.live_subscriptions.values()
-            if subscription.status is not SubscriptionStatus.NORMAL
-        }
+        modes = {}
+        ordered = set()
+        for subscription in self._directory.live_subscriptions.values():
+            if subscription.status is not SubscriptionStatus.NORMAL:
+                modes[subscription.id] = _MODES[subscription.status]
+            elif subscription.ordering is not Ordering.NONE:
+                # Its Sender reads them from the database, in their order.
+                modes[subscription.id] = fanout.HOLD
+                ordered.add(subscription.id)
         for sub_id in self._spilling:
             modes.setdefault(sub_id, fanout.HOLD)
-        return _Routes(self._directory.table, modes, self._clock.now_ms())
+        return _Routes(self._directory.table, modes, ordered, self._clock.now_ms())
 
     def _split(
         self, chunks: Sequence[bytes], routes: _Routes, skip: Collection[tuple[int, int]] = ()
@@ -184,3 +190,13 @@ def _pushes(split: fanout.Split) -> list[Push]:
         for sub_id, due_ms, chunk in split.delayed
     ]
     return pushes
+
+
+def _hints(split: fanout.Split, ordered: Collection[int]) -> list[Push]:
+    """Empty chunks, which tell the Senders of ordered subscriptions to look into the database."""
+    if not ordered:
+        return []
+    return [
+        Push(Stream(StreamKind.SUBSCRIPTION, sub_id), chunk.pack_deliveries(sub_id, []), 1)
+        for sub_id in {row[1] for row in split.rows} & set(ordered)
+    ]

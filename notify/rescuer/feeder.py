@@ -9,6 +9,7 @@ from typing import Final
 
 from notify.config import QueueConfig, RescuerConfig
 from notify.domain.model import DeliveryStatus, LedgerRow, Reason, SubscriptionStatus
+from notify.domain.policy import Ordering
 from notify.domain.ports import Clock, Gauge, Push, Queue, Storage, Stream, StreamKind
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.rescue import parts
@@ -66,6 +67,8 @@ class Feeder:
             # So that after the resume new messages line up behind the old ones.
             await self._set_spilling(stream, gauge, True)
             return 0
+        if subscription.ordering is not Ordering.NONE:
+            return 0  # its Sender reads them itself, in their order
         room = self._limits.depth_max - gauge.depth
         if 2 * room < self._limits.depth_max:
             return 0  # half empty before it is filled again: fewer, larger rounds

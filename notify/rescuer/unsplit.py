@@ -67,7 +67,7 @@ class Unsplit:
         from_ms = min(now_ms - AGAIN_MS[-1], await self._storage.note(UNSPLIT_FROM))
         until_ms = min(until_ms, ids.id_ms(await self._storage.last_message_id()) + 1)
         before = self.messages
-        await self._push(from_ms, until_ms, self._limits.ingest_depth_max)
+        await self._push(from_ms, until_ms, self._limits.ingest_depth_max, aged=True)
         return self.messages - before
 
     async def sweep(self, now_ms: int) -> None:
@@ -99,7 +99,7 @@ class Unsplit:
         if ids.id_ms(last_id) < self._from_ms[0]:
             self._clean_id = last_id
 
-    async def _push(self, from_ms: int, until_ms: int, room: int) -> int:
+    async def _push(self, from_ms: int, until_ms: int, room: int, aged: bool = False) -> int:
         """Push what is unsplit in a span of time, as much as fits; before what time nothing is."""
         after, end = ids.id_floor(max(from_ms, ids.EPOCH_MS)) - 1, ids.id_floor(until_ms)
         first_ms = 0
@@ -110,7 +110,8 @@ class Unsplit:
                 first_ms = first_ms or ids.id_ms(messages[0].id)
             new = [message for message in messages if message.id not in self._pushed]
             if new:
-                await self._queue.push(ingest_pushes(self._directory.version, new, self._limits))
+                version = self._directory.version
+                await self._queue.push(ingest_pushes(version, new, self._limits, aged))
                 now_ms = self._clock.now_ms()
                 self._pushed.update((message.id, now_ms) for message in new)
                 room -= len(new)

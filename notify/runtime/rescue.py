@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 from notify.config import QueueConfig
 from notify.domain.ports import Push
 from notify.runtime.streams import INGEST
-from notify_core import chunk
+from notify_core import chunk, ids
 from notify_core.records import MessageRecord
 
 # The lease of the Rescuer that works.
@@ -24,11 +24,22 @@ def epoch_begun_ms(epoch: str) -> int:
 
 
 def ingest_pushes(
-    config_version: int, messages: Sequence[MessageRecord], limits: QueueConfig
+    config_version: int,
+    messages: Sequence[MessageRecord],
+    limits: QueueConfig,
+    aged: bool = False,
 ) -> list[Push]:
-    """Ingest chunks of messages that nobody has split; up to UNSPLIT_ROWS_MAX each."""
+    """Ingest chunks of messages that nobody has split; up to UNSPLIT_ROWS_MAX each.
+
+    aged: as old as their messages are, so that what came later and is ordered waits for them.
+    """
     return [
-        Push(INGEST, chunk.pack_messages(config_version, part), len(part))
+        Push(
+            INGEST,
+            chunk.pack_messages(config_version, part),
+            len(part),
+            since_ms=ids.id_ms(part[0].id) if aged else 0,
+        )
         for part in parts(messages, _size, UNSPLIT_ROWS_MAX, limits.chunk_bytes_max)
     ]
 

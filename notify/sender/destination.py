@@ -3,10 +3,12 @@
 from collections import deque
 from typing import Protocol
 
+from notify.domain.errors import InvalidInput, TransportError
 from notify.domain.model import Consumer
 from notify.sender.pace import Pace
+from notify.sender.protocols.target import Target
 from notify.sender.rate import Rate
-from notify.sender.targets import Target
+from notify.sender.targets import Targets
 
 
 class Pumped(Protocol):
@@ -25,7 +27,7 @@ class Destination:
         self.held_since_ms = held_since_ms
         self.lanes: deque[Pumped] = deque()
         self.target: Target | None = None
-        self.problem = ""
+        self._problem = ""
         # What a CloudEvents endpoint allows, once it said so.
         self.rate: Rate | None = None
         self._consumer: Consumer | None = None
@@ -37,12 +39,22 @@ class Destination:
         name = self._consumer.name if self._consumer else "?"
         return f"consumer {self.consumer_id} ({name})"
 
-    def aim(self, consumer: Consumer, make: "MakeTarget") -> None:
-        """Take its configuration, where it changed; problem: why it cannot be called."""
-        if self._consumer is not consumer:
-            self._consumer = consumer
-            self.target, self.problem = make(consumer)
-            self.rate = None
+    def aim(self, consumer: Consumer, targets: Targets) -> None:
+        """Take its configuration, where it changed; no target: it cannot be called by that."""
+        if self._consumer is consumer:
+            return
+        self._consumer = consumer
+        self.rate = None
+        try:
+            self.target = targets.of(consumer)
+        except InvalidInput as error:
+            self.target, self._problem = None, str(error)
+
+    def checked_target(self) -> Target:
+        """The target. Raises TransportError where there is none."""
+        if self.target is None:
+            raise TransportError("address", self._problem)
+        return self.target
 
     def pump(self) -> None:
         """Have its lanes begin what they may, in turn."""
@@ -58,10 +70,3 @@ class Destination:
                 self.lanes[0].pump()
         finally:
             self._pumping = False
-
-
-class MakeTarget(Protocol):
-    """How a target is made of a consumer."""
-
-    def __call__(self, consumer: Consumer, /) -> tuple[Target | None, str]:
-        """The target, or None and why there is none."""

@@ -9,17 +9,19 @@ import logging
 from typing import Final
 
 from notify.config import SenderConfig
-from notify.domain.errors import NotifyError, TransportError
+from notify.domain.errors import InvalidInput, NotifyError, TransportError
 from notify.domain.model import DeliveryStatus, Reason, SubscriptionStatus
+from notify.domain.policy import GONE
 from notify.domain.ports import Answer, Clock, Exchange, Random, Storage, Transport
 from notify.runtime.directory import DirectoryCache
 from notify.sender import batch as batches
 from notify.sender.admission import Admission
 from notify.sender.lane import Job, Lane
 from notify.sender.pace import Answered
+from notify.sender.protocols.target import Target
 from notify.sender.rate import Rate
-from notify.sender.targets import Target
-from notify.sender.verdict import GONE, judge
+from notify.sender.verdict import judge
+from notify_core import ids
 from notify_core.records import DELIVERED, REASON_NONE, DeliveryRecord, OutcomeRecord
 
 ERROR_CHARS_MAX: Final = 500
@@ -96,10 +98,13 @@ class Flights:
                 record, record.payload, lane.sub_id, job.delivery.attempts + 1, now_ms, job.extra
             )
             flight.exchange = self._transport.send(
-                target.endpoint, head, body, target.timeout_ms, self._kept_bytes, flight.done
+                target.endpoint, head, body, target.timeout_ms, self._kept(target), flight.done
             )
         except Exception:
-            self._failed_inside(flight)
+            # A bug on one delivery's way must not stop the others; it is retried and visible.
+            log.exception("delivery %d to subscription %d", record.id, lane.sub_id)
+            error = TransportError("internal", "the try failed inside Notify, see the log")
+            asyncio.get_running_loop().call_soon(flight.done, None, error)
 
     def without_try(
         self, lane: Lane, delivery: DeliveryRecord, now_ms: int, reason: Reason
@@ -215,12 +220,17 @@ class Flights:
             return
         assert lane.policy is not None
         verdict = judge(
-            answer, attempts, record.id, record.expires_ms, now_ms, lane.policy,
+            None if 200 <= code < 300 else answer,
+            attempts,
+            max(ids.id_ms(record.id), record.deliver_ms),
+            record.expires_ms,
+            now_ms,
+            lane.policy,
             self._random.random(),
-        )  # fmt: skip
+        )
         if verdict.quiet_ms:
             lane.destination.pace.keep_quiet(now_ms + verdict.quiet_ms)
-        if code == GONE:
+        if code == GONE and verdict.refused:
             self._disable(lane)
         outcome = OutcomeRecord(
             record.id, lane.sub_id, int(verdict.status), attempts, now_ms, verdict.due_ms,
@@ -236,24 +246,20 @@ class Flights:
             if not flight.jobs:
                 self.turned_back(flight)
                 return
-            target = lane.destination.target
-            if target is None:
-                raise TransportError("address", lane.destination.problem)
+            target = lane.destination.checked_target()
             if target.needs_care:
                 await target.make_ready(self._transport, self._clock)
                 self._take_allowed_rate(lane, target)
             flight.started_ms = now_ms = self._clock.now_ms()
             head, body = self._request(flight, target, bodies, now_ms)
+            kept_bytes = self._kept(target) if lane.batch is None else self._batch_bytes
             flight.exchange = self._transport.send(
-                target.endpoint,
-                head,
-                body,
-                target.timeout_ms,
-                self._kept_bytes if lane.batch is None else self._batch_bytes,
-                flight.done,
+                target.endpoint, head, body, target.timeout_ms, kept_bytes, flight.done
             )
         except TransportError as error:
             self.landed(flight, None, error)
+        except InvalidInput as error:  # what is configured does not go together
+            self.landed(flight, None, TransportError("address", str(error)))
         except NotifyError as error:
             log.warning("subscription %d: %s; the delivery goes back", lane.sub_id, error)
             self.turned_back(flight, TROUBLE_PAUSE_MS)
@@ -293,17 +299,14 @@ class Flights:
             composed.id, composed.content_type, composed.body, lane.sub_id, attempt, now_ms, b""
         )
 
+    def _kept(self, target: Target) -> int:
+        """How much of an answer's body is wanted."""
+        return max(self._kept_bytes, target.kept_bytes)
+
     def _take_allowed_rate(self, lane: Lane, target: Target) -> None:
         allowed = target.allowed_rate_per_s
         if allowed and lane.destination.rate is None:
             lane.destination.rate = Rate(allowed, None, self._clock.now_ms(), fresh=True)
-
-    def _failed_inside(self, flight: Flight) -> None:
-        # A bug on one delivery's way must not stop the others; it is retried and visible.
-        record = flight.jobs[0].delivery.message
-        log.exception("delivery %d to subscription %d", record.id, flight.lane.sub_id)
-        error = TransportError("internal", "the try failed inside Notify, see the Sender's log")
-        asyncio.get_running_loop().call_soon(flight.done, None, error)
 
     def _disable(self, lane: Lane) -> None:
         task = asyncio.create_task(self._pause(lane))

@@ -64,7 +64,11 @@ class Holdings:
             self._members = share.members
         self._want()
         share = await self._queue.share(
-            GROUP, self._worker, self._share_ms, self._wanted | (self.held - set(released)), released
+            GROUP,
+            self._worker,
+            self._share_ms,
+            self._wanted | (self.held - set(released)),
+            released,
         )
         self._members, self.held = share.members, share.held
         self.until_ms = now_ms + self._share_ms

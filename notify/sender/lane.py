@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from notify.domain.model import Batch, Reason, Subscription, SubscriptionStatus
+from notify.domain.model import Reason, Subscription, SubscriptionStatus
+from notify.domain.policy import Batch
 from notify.domain.ports import Clock
 from notify.sender.admission import Admission
 from notify.sender.batch import Place
@@ -134,10 +135,10 @@ class Lane:
         """Begin what may begin now."""
         now_ms = self._clock.now_ms()
         if self._status is not SubscriptionStatus.NORMAL or self._closing:
-            self._let_go(now_ms)
+            self._let_go()
         else:
-            while (job := self._first(now_ms)) is not None and self._may_begin(now_ms):
-                jobs = self._take(job)
+            while self._first(now_ms) is not None and self._may_begin(now_ms):
+                jobs = self._take()
                 if not self._admission.enter(self):
                     self._put_first(jobs)
                     break
@@ -178,7 +179,7 @@ class Lane:
         self._admission.forget(self)
         if self._alarm is not None:
             self._alarm.cancel()
-        self._let_go(self._clock.now_ms())
+        self._let_go()
 
     def cancel(self) -> None:
         """Cut off what is under way."""
@@ -205,11 +206,10 @@ class Lane:
             self._drop(job, now_ms, Reason.EXPIRED)
         return None
 
-    def _take(self, first: Job) -> list[Job]:
+    def _take(self) -> list[Job]:
         batch = self.batch
         if batch is None:
-            self._jobs.popleft()
-            return [first]
+            return [self._jobs.popleft()]
         jobs: list[Job] = []
         size = 0
         while self._jobs and len(jobs) < batch.size_max:
@@ -267,7 +267,7 @@ class Lane:
         self._alarm = None
         self.pump()
 
-    def _let_go(self, now_ms: int) -> None:
+    def _let_go(self) -> None:
         """Nothing may begin: deleted or discarded jobs are dropped, others go back."""
         jobs = list(self._jobs)
         self._jobs.clear()
@@ -275,6 +275,7 @@ class Lane:
             self.hand_back(jobs)
             return
         reason = Reason.DELETED if self._status is None else Reason.DISCARDED
+        now_ms = self._clock.now_ms()
         for job in jobs:
             self._drop(job, now_ms, reason)
 

@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from notify.config import QueueConfig
 from notify.domain.errors import NotifyError
-from notify.domain.model import DeliveryStatus, Ordering, Reason, Subscription, SubscriptionStatus
+from notify.domain.model import DeliveryStatus, Reason, Subscription, SubscriptionStatus
+from notify.domain.policy import Ordering
 from notify.domain.ports import OrderHead, Queue, Storage
 from notify.runtime.rescue import REBUILT_EPOCH, epoch_begun_ms
 from notify.runtime.streams import INGEST, MARK
@@ -185,7 +186,7 @@ class OrderedLane(Lane):
             self._drop(job, now_ms, Reason.EXPIRED)
         return None
 
-    def _take(self, first: Job) -> list[Job]:
+    def _take(self) -> list[Job]:
         count = min(self.batch.size_max, self._line.free) if self.batch else 1
         jobs = [self._line.take() for _ in range(count)]
         for job in jobs:
@@ -206,7 +207,7 @@ class OrderedLane(Lane):
             return False
         return super()._may_begin(now_ms)
 
-    def _let_go(self, now_ms: int) -> None:
+    def _let_go(self) -> None:
         """Paused or closing: it is pending. Discarded or deleted: the Feeder drops it."""
         self._empty()
 

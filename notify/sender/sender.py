@@ -8,14 +8,15 @@ more of what it held.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from notify.config import QueueConfig, SenderConfig
-from notify.domain.errors import InvalidInput, NotifyError, QueueError, QueueLost
-from notify.domain.model import Consumer, DeliveryStatus, Ordering, SubscriptionStatus
+from notify.domain.errors import NotifyError, QueueError, QueueLost
+from notify.domain.model import DeliveryStatus, SubscriptionStatus
+from notify.domain.policy import Ordering
 from notify.domain.ports import (
     Claim,
     Clock,
@@ -38,8 +39,8 @@ from notify.sender.lane import Job, Lane
 from notify.sender.ordered import OrderedLane
 from notify.sender.outcomes import Held, Outcomes
 from notify.sender.pace import Pace
-from notify.sender.targets import Target, Targets
-from notify.sender.verdict import policy_of
+from notify.sender.targets import Targets
+from notify.sender.verdict import Policies
 from notify_core import chunk
 from notify_core.errors import ChunkError
 from notify_core.records import DeliveryRecord
@@ -50,8 +51,9 @@ DUE_STEP_MS: Final = 10
 TEND_MS: Final = 5000
 # Small chunks are claimed several at a time, up to so many.
 CLAIM_CHUNKS_MAX: Final = 32
-# How long a consumer that becomes another Sender's is waited for; what takes longer is cut off.
-RELEASE_S: Final = 2.0
+# A consumer that becomes another Sender's is given up when nothing of it is under way any more: what
+# takes longer than any time-out is cut off.
+RELEASE_S: Final = 65.0
 HURRY_S: Final = 0.5
 
 log = logging.getLogger(__name__)
@@ -88,9 +90,11 @@ class Sender:
             storage, transport, directory, clock, random, config, self._admission
         )
         self._holdings = Holdings(queue, directory, clock, worker, config.share_ms)
-        self._targets = Targets(config)
-        self._default_retry = Retry(
-            schedule_ms=config.retry_schedule_ms, jitter=config.retry_jitter
+        self._targets = Targets(config.origin)
+        self._policies = Policies(
+            Retry(schedule_ms=config.retry_schedule_ms, jitter=config.retry_jitter),
+            config.retry_after_ms_max,
+            queue_config.delay_horizon_ms,
         )
         self._destinations: dict[int, Destination] = {}
         self._lanes: dict[int, Lane] = {}
@@ -122,43 +126,52 @@ class Sender:
 
     def export(self, registry: CollectorRegistry) -> None:
         """Show what it counts on /metrics."""
-        figures: list[tuple[str, str, Callable[[], float], bool]] = [
-            ("attempts", "HTTP tries begun", lambda: self.attempts_made, True),
-            ("in_flight", "HTTP tries under way", lambda: self.in_flight, False),
-            ("consumers", "Consumers held", lambda: len(self._holdings.held), False),
-            (
-                "breakers_open",
-                "Consumers that are tried by one delivery at a time until they are back",
-                lambda: sum(one.pace.is_open for one in self._destinations.values()),
-                False,
-            ),
-        ]
-        export(registry, [Figure(f"notify_sender_{name}", *rest) for name, *rest in figures])
+        export(
+            registry,
+            [
+                Figure("notify_sender_attempts", "HTTP tries begun", lambda: self.attempts_made),
+                Figure(
+                    "notify_sender_in_flight",
+                    "HTTP tries under way",
+                    lambda: self.in_flight,
+                    counts=False,
+                ),
+                Figure(
+                    "notify_sender_consumers",
+                    "Consumers that this Sender delivers to",
+                    lambda: len(self._holdings.held),
+                    counts=False,
+                ),
+                Figure(
+                    "notify_sender_breakers_open",
+                    "Consumers that are tried by one delivery at a time until they are back",
+                    lambda: sum(one.pace.is_open for one in self._destinations.values()),
+                    counts=False,
+                ),
+            ],
+        )
 
     async def run(self, stopping: Stopping) -> None:
         """Deliver until stopping, then finish or hand back what is held."""
         drained = Stopping(self._clock)
+        renew_ms = self._limits.lease_ms // 3
+        random = self._random
         try:
             async with asyncio.TaskGroup() as group:
-                for name, step in (
-                    ("sender outcomes", lambda: self._hand_on(drained)),
-                    # Draining may take longer than a lease, which would give the rest to another.
-                    ("sender leases", lambda: self._hold(drained)),
+                # Until it is drained, which may take longer than a lease.
+                for holding in (
+                    run_steps("sender outcomes", lambda: self._hand_on(drained), drained, random),
+                    run_steps("sender leases", lambda: self._hold(drained), drained, random),
+                    run_every("sender chunks", self._renew, renew_ms, drained, random),
                 ):
-                    group.create_task(run_steps(name, step, drained, self._random))
+                    group.create_task(holding)
                 async with asyncio.TaskGroup() as claiming:
-                    for name, step in (
-                        ("sender", lambda: self._look(stopping)),
-                        ("sender claims", lambda: self._claim(stopping)),
+                    for work in (
+                        run_steps("sender", lambda: self._look(stopping), stopping, random),
+                        run_steps("sender claims", lambda: self._claim(stopping), stopping, random),
+                        run_every("sender lines", self._tend, TEND_MS, stopping, random),
                     ):
-                        claiming.create_task(run_steps(name, step, stopping, self._random))
-                    claiming.create_task(
-                        run_every("sender lines", self._tend, TEND_MS, stopping, self._random)
-                    )
-                renew_ms = self._limits.lease_ms // 3
-                group.create_task(
-                    run_every("sender chunks", self._renew, renew_ms, drained, self._random)
-                )
+                        claiming.create_task(work)
                 self._closing = True
                 await self._drain(list(self._lanes.values()), self._drain_s)
                 await self._flights.close()
@@ -259,13 +272,13 @@ class Sender:
     # What is configured.
 
     def _configure(self) -> None:
-        """Go by the present directory: targets, policies, ordered lanes that read for themselves."""
+        """Go by the present directory; ordered lanes are there before anything was pushed."""
         self._reconfigure = False
         current = self._directory.current
         for id_, destination in self._destinations.items():
             consumer = current.consumers.get(id_)
             if consumer is not None:
-                destination.aim(consumer, self._target)
+                destination.aim(consumer, self._targets)
         for subscription in self._directory.live_subscriptions.values():
             lane = self._lanes.get(subscription.id)
             ordered = subscription.ordering is not Ordering.NONE
@@ -284,19 +297,8 @@ class Sender:
 
     def _configure_lane(self, lane: Lane) -> None:
         subscription = self._directory.live_subscriptions.get(lane.sub_id)
-        policy = None
-        if subscription is not None:
-            policy = policy_of(
-                subscription, self._default_retry, self._config, self._limits.delay_horizon_ms
-            )
-        lane.configure(subscription, policy)
+        lane.configure(subscription, self._policies.of(subscription) if subscription else None)
         lane.pump()
-
-    def _target(self, consumer: Consumer) -> tuple[Target | None, str]:
-        try:
-            return self._targets.of(consumer), ""
-        except InvalidInput as error:
-            return None, str(error)
 
     def _lane(self, sub_id: int) -> Lane | None:
         """The lane of a subscription whose consumer is held."""
@@ -414,7 +416,7 @@ class Sender:
             raise
 
     def _note_full(self, claims: Sequence[Claim], count: int) -> None:
-        """Where there was as much as asked for, there may be more; of small chunks, ask for many."""
+        """Where all that was asked for came, there may be more; of small chunks, ask for many."""
         found: dict[int, list[int]] = {}
         for claim in claims:
             found.setdefault(claim.stream.number, []).append(claim.items)

@@ -8,8 +8,8 @@ import pytest
 
 from notify.domain.dialect import Basic, Bearer, ClientIdentity, OAuth2, Protocol, X5Account
 from notify.domain.errors import Conflict, NotFound
-from notify.domain.policy import Batch, BatchFormat, Ordering
 from notify.domain.model import Consumer, Subscription, SubscriptionStatus
+from notify.domain.policy import Batch, BatchFormat, Ordering
 from notify.domain.ports import Storage
 from notify.domain.retry import Retry
 from tests.conformance.storage.backends import Backend, Run

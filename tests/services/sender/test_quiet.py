@@ -1,14 +1,13 @@
 """An endpoint that asks to be left alone is, all of it; and nothing is repeated that was tried."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from notify.domain.errors import QueueUnavailable
 from notify.domain.model import DeliveryStatus, SubscriptionStatus
-from notify.domain.ports import Answer, Claim
+from notify.domain.ports import Answer, Share
 from notify.domain.retry import Retry
 from tests.services.rig import OK, Request, Rig, counts
 from tests.services.sender.test_sender import Running, until
@@ -114,7 +113,7 @@ def test_a_lost_queue_is_noticed_whichever_subscription_asks_first(simulate: Any
         r.consumers.behaviour = lambda q: (0.1 if q.sub_id == 1 else 0.4, OK)
         await r.queued(5)
         async with Running(r):
-            await asyncio.sleep(0.45)  # the last of the first, the second of the other
+            await asyncio.sleep(0.35)  # the fourth of the first, the first of the other
             r.queue.flush()
             await r.queue.begin_epoch("2-2")
             await asyncio.sleep(5)
@@ -131,15 +130,16 @@ def test_a_sender_that_stood_still_begins_nothing_of_what_it_held(
         r = Rig(**{"sender.concurrency_max": 1, "queue.chunk_rows_max": 100})
         await r.open()
         first, *others = await r.queued(5)
-        lease_s = r.config.queue.lease_ms / 1000
-        renew = r.queue.renew
+        lease_s = r.config.sender.share_ms / 1000
+        share = r.queue.share
+        begun_ms = r.clock.now_ms()
 
-        async def stand_still(claims: Sequence[Claim], worker: str) -> None:
-            if worker == "still":
+        async def stand_still(group: str, member: str, *wanted: Any) -> Share:
+            if member == "still" and r.clock.now_ms() > begun_ms:
                 raise QueueUnavailable("as far away as if it were stopped")
-            await renew(claims, worker)
+            return await share(group, member, *wanted)
 
-        monkeypatch.setattr(r.queue, "renew", stand_still)
+        monkeypatch.setattr(r.queue, "share", stand_still)
         tries = iter((1.5 * lease_s,))
         r.consumers.behaviour = lambda _: (next(tries, 0.1), OK)
         async with Running(r, r.sender("still")):
