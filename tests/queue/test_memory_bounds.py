@@ -88,6 +88,55 @@ def test_cancelled_and_finished_waits_cost_nothing(run: Run) -> None:
     run(scenario())
 
 
+class Number(int):
+    """A stream's number that counts how often it is looked up."""
+
+    looks = 0
+
+    def __hash__(self) -> int:
+        Number.looks += 1
+        return super().__hash__()
+
+
+def test_a_wait_looks_only_at_what_was_pushed(run: Run) -> None:
+    async def scenario() -> None:
+        queue = MemoryQueue(HandClock())
+        await queue.begin_epoch("e")
+        streams = [Stream(StreamKind.SUBSCRIPTION, Number(n)) for n in range(2000)]
+        await queue.push([Push(stream, b"chunk", 1) for stream in streams])
+        assert len(await queue.wait(streams, "w1", 0)) == 2000
+        Number.looks = 0
+        assert await queue.wait(streams, "w1", 0) == []
+        await queue.push([Push(streams[7], b"chunk", 1)])
+        assert await queue.wait(list(streams), "w1", 60) == [streams[7]]
+        wait = asyncio.create_task(queue.wait(streams, "w1", 60))
+        await asyncio.sleep(0)
+        await queue.push([Push(streams[9], b"chunk", 1)])
+        assert await wait == [streams[9]]
+        assert Number.looks < 50
+
+    run(scenario())
+
+
+def test_shares_that_ran_out_cost_nothing(run: Run) -> None:
+    async def scenario() -> None:
+        clock = HandClock()
+        queue = MemoryQueue(clock)
+        tracemalloc.start()
+        try:
+            before = traced_bytes()
+            for n in range(1000):
+                share = await queue.share(f"group {n % 7}", f"w{n}", 2, range(20))
+                assert n % 7 or len(share.held) == 20
+                clock.ms += 1
+            after = traced_bytes()
+        finally:
+            tracemalloc.stop()
+        assert after - before < 50_000, "something is kept of members whose time ran out"
+
+    run(scenario())
+
+
 def test_leases_that_ran_out_cost_nothing(run: Run) -> None:
     async def scenario() -> None:
         clock = HandClock()

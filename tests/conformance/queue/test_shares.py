@@ -1,6 +1,8 @@
 """A key is held by one member at a time, for as long as its membership lasts."""
 
 import asyncio
+from contextlib import suppress
+from random import Random
 
 import pytest
 
@@ -186,6 +188,20 @@ def test_after_a_loss_everybody_takes_what_it_wants(
     run(scenario())
 
 
+def test_what_was_lost_is_not_given_back_for_another(
+    backend: Backend, queue: Queue, run: Run
+) -> None:
+    async def scenario() -> None:
+        other = await backend.other()
+        await queue.share(G, "a", LONG_MS, [1, 2])
+        await backend.lose()
+        await other.share(G, "b", LONG_MS, [2])
+        assert (await queue.share(G, "a", LONG_MS, [1], [2])).held == {1}
+        assert (await queue.share(G, "c", LONG_MS, [2])).held == set()
+
+    run(scenario())
+
+
 def test_many_keys_change_hands(backend: Backend, queue: Queue, run: Run) -> None:
     async def scenario() -> None:
         other = await backend.other()
@@ -212,5 +228,46 @@ def test_who_takes_at_the_same_time_never_gets_the_same(
             *(one.share(G, f"w{n}", LONG_MS, every) for n, one in enumerate(queues))
         )
         assert sorted(key for share in shares for key in share.held) == list(every)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_two_ever_hold_the_same_whatever_is_cut_off(
+    backend: Backend, queue: Queue, run: Run, seed: int
+) -> None:
+    """Calls are cancelled at any point, carried out or not; nobody works on what it released."""
+    random = Random(seed)
+    every = range(40)
+
+    def some(size: int) -> list[int]:
+        return random.sample(every, random.randrange(size))
+
+    async def scenario() -> None:
+        queues = {"a": queue, "b": await backend.other(), "c": await backend.other()}
+        held: dict[str, set[int]] = {name: set() for name in queues}
+        for _ in range(150):
+            name = random.choice(list(queues))
+            if random.random() < 0.05:
+                held[name] = set()
+                await queues[name].leave(G, name)
+                continue
+            released = some(10)
+            held[name].difference_update(released)
+            call = asyncio.create_task(queues[name].share(G, name, LONG_MS, some(20), released))
+            if random.random() < 0.3:
+                for _ in range(random.randrange(12)):
+                    await asyncio.sleep(0)
+                call.cancel()
+            with suppress(asyncio.CancelledError):
+                held[name] = set((await call).held)
+            everything = [key for keys in held.values() for key in keys]
+            assert len(everything) == len(set(everything))
+        for name in queues:
+            # Another connection knows nothing, and finds the same.
+            other = await backend.other()
+            await queues[name].share(G, name, LONG_MS, [])
+            told = await queues[name].share(G, name, LONG_MS, [])
+            assert await other.share(G, name, LONG_MS, []) == told
 
     run(scenario())

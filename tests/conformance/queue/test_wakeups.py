@@ -214,6 +214,22 @@ def test_promotion_wakes_where_something_moved(backend: Backend, queue: Queue, r
     run(scenario())
 
 
+def test_what_was_seen_stays_so_while_a_worker_waits_for_less(
+    backend: Backend, queue: Queue, run: Run
+) -> None:
+    async def scenario() -> None:
+        await queue.push([Push(A, b"a", 1), Push(B, b"b", 1)])
+        assert await woken(waiting(queue)) == {A, B}
+        assert not await woken(waiting(queue, streams=[A], timeout_s=0))
+        assert not await woken(waiting(queue, streams=[B], timeout_s=0))
+        await queue.push([Push(B, b"b", 1)])
+        assert not await woken(waiting(queue, streams=[A], timeout_s=0))
+        assert await woken(waiting(queue)) == {B}
+        assert await sleeps(backend, queue)
+
+    run(scenario())
+
+
 def test_claims_acks_renewals_and_takeovers_wake_nobody(
     backend: Backend, queue: Queue, run: Run
 ) -> None:
