@@ -82,15 +82,12 @@ def _finish_pending(
     db: Session, sub_id: int, msg_ids: Sequence[int], values: tuple[int, int, int, int]
 ) -> list[int]:
     """Finish those of these deliveries that are pending; which."""
-    pending = {
-        state[0]: state[4]
-        for state in db.rows("lock_states", sub_id, sub_id, msg_ids)
-        if state[2] == PENDING
-    }
+    timers = db.rows("lock_pending", sub_id, sub_id, msg_ids)
+    pending = sorted(msg_id for _, msg_id in timers)
     if pending:
-        db.run("finish", *values, sub_id, sorted(pending), PENDING)
-        delete_timers(db, ((sub_id, due_ms, id_) for id_, due_ms in pending.items()))
-    return sorted(pending)
+        db.run("finish", *values, sub_id, pending, PENDING)
+        delete_timers(db, ((sub_id, *timer) for timer in timers))
+    return pending
 
 
 def _write_retries(db: Session, retries: Sequence[Row], changes: Changes) -> None:

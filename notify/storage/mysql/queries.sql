@@ -227,6 +227,11 @@ WHERE msg_id >= ? AND msg_id <= ? AND sub_id IN (?);
 SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms FROM receive_msg
 WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?) FOR UPDATE;
 
+-- name: lock_pending
+-- As lock_states, those that are pending: as timers.
+SELECT due_ms, msg_id FROM receive_msg
+WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?) AND status = 0 FOR UPDATE;
+
 -- name: rows_of_subscription
 -- As deliveries, of one subscription and these messages.
 SELECT msg_id, sub_id, status, attempts, reason, due_ms, updated_ms FROM receive_msg
