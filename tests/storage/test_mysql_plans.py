@@ -7,7 +7,6 @@ locks) all its deliveries; see queries.sql.
 import pytest
 
 from notify.storage.mysql import MysqlStorage, queries
-from notify.storage.mysql.connection import Session
 from notify_core import mark, sqltext
 from tests.conformance.storage.samples import NOW, message_ids
 from tests.servers.mariadb import Mariadb
@@ -52,6 +51,7 @@ def filled(server: Mariadb) -> Mariadb:
         ("states_of_subscription", (3, 3)),
         ("lock_states", (3, 3)),
         ("rows_of_subscription", (3, 3)),
+        ("lock_pending", (3, 3)),
         ("states_of_message", (IDS[7], IDS[7])),
         ("known_messages", ()),
         ("payloads", ()),
@@ -59,7 +59,6 @@ def filled(server: Mariadb) -> Mariadb:
         ("logged_attempts", ()),
         ("earlier_attempts", ()),
         ("key_holders", ()),
-        ("known_timers", (3, IDS[5])),
         ("known_drops", (3, 3)),
     ],
 )
@@ -80,7 +79,6 @@ def test_sets_are_read_by_their_keys(
         ("set_status", (1, NOW, 3), ()),
         ("set_pending", (0, NOW, 3), ()),
         ("drop", (2, NOW, 3), ()),
-        ("delete_timers", (3, IDS[5]), ()),
     ],
 )
 def test_sets_are_changed_by_their_keys(
@@ -107,6 +105,17 @@ def test_windows_are_read_in_the_order_of_an_index(
     read_well(filled, queries.statement(name, *before, top, *after), 2 * MESSAGES)
 
 
+@pytest.mark.parametrize("times", [1, 30, queries.IDS_MAX])
+@pytest.mark.parametrize(("name", "values"), [("known_timers", (3, 3)), ("delete_timers", (3,))])
+def test_timers_are_found_by_their_keys_however_many_times_they_have(
+    filled: Mariadb, name: str, values: tuple[int, ...], times: int
+) -> None:
+    timers: dict[int, list[int]] = {}
+    for position, id_ in enumerate(IDS[: queries.IDS_MAX]):
+        timers.setdefault(IDS[position % times], []).append(id_)
+    read_well(filled, queries.any_of(name, values, timers.items()), queries.IDS_MAX)
+
+
 @pytest.mark.parametrize("size", [1, 200, queries.IDS_MAX])
 def test_heads_are_read_by_their_keys(filled: Mariadb, size: int) -> None:
     keys = [b"%d" % id_ for id_ in IDS[:size]]
@@ -128,11 +137,7 @@ def reads(storage: MysqlStorage, run) -> int:
     """How many rows the server has read on its only connection."""
     text = b"SHOW SESSION STATUS LIKE 'Handler_read%'"
 
-    def look(db: Session) -> int:
-        with db._executed(text) as cursor:
-            return sum(int(row[1]) for row in cursor.fetchall())
-
-    return run(storage._pool.run(look))
+    return sum(int(row[1]) for row in run(storage._pool.run(lambda db: db.found(text))))
 
 
 @pytest.mark.parametrize("subs", [1, 20])

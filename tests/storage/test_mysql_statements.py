@@ -10,6 +10,8 @@ from importlib import resources
 import pytest
 
 from notify.storage.mysql import queries
+from notify.storage.mysql.connection import PACKET_LEAST
+from notify.storage.mysql.deliveries import _TIMER_BYTES
 from notify.storage.mysql.queries import QUERIES, parse
 from notify_core import fanout, mark, receive
 from tests.conformance.storage.samples import NOW, QUEUED, batch, chunks, outcome
@@ -90,7 +92,9 @@ OUTSIDE = {
 
 @pytest.mark.parametrize("name", sorted(set(QUERIES) - set(OUTSIDE)))
 def test_every_named_statement_is_portable(name: str) -> None:
-    text = re.sub(r"\?(rows)?", lambda mark: "(1)" if mark[1] else "1", QUERIES[name])
+    text = re.sub(
+        r"\?(rows)?", lambda mark: "(1)" if mark[1] else "1", QUERIES[name].replace("?any", "")
+    )
     check(text.encode())
 
 
@@ -138,5 +142,24 @@ def test_the_parser_refuses_careless_sections() -> None:
 def test_a_statement_takes_all_its_values() -> None:
     assert queries.statement("message", 5).endswith(b"WHERE id = 5")
     assert queries.statement("payloads", [1, 2]).endswith(b"IN (1,2)")
+    assert queries.statement("order_heads", 3, 3, [b"a", b"b'"]).endswith(
+        rb"IN (_binary'a',_binary'b\'')"
+    )
     with pytest.raises(AssertionError, match="takes 1"):
         queries.statement("message")
+
+
+def test_alternatives_are_joined() -> None:
+    for times in ([(5, [1, 2])], [(5, [1, 2]), (6, [3])]):
+        text = queries.any_of("delete_timers", (9,), times)
+        terms = b" OR ".join(
+            b"(due_ms = %d AND msg_id IN (%s))" % (due_ms, b",".join(b"%d" % id_ for id_ in ids))
+            for due_ms, ids in times
+        )
+        assert text.endswith(b" WHERE sub_id = 9 AND (" + terms + b")")
+        check(text)
+    # Where each has a time of its own it still is below the least max_allowed_packet.
+    longest = [
+        (2**63 - 1 - n, [2**63 - 1 - n]) for n in range((PACKET_LEAST - 1024) // _TIMER_BYTES)
+    ]
+    assert len(queries.any_of("known_timers", (2**63 - 1,) * 2, longest)) < PACKET_LEAST

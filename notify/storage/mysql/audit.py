@@ -12,7 +12,7 @@ from notify.domain.ports import Audit, Difference
 from notify.storage.mysql import accounts, queries, workers
 from notify.storage.mysql.accounts import FOLDED, LANE_BITS, SPAN_BITS, slot_of
 from notify.storage.mysql.connection import Session
-from notify.storage.mysql.deliveries import add_drops, add_timers
+from notify.storage.mysql.deliveries import add_drops, add_timers, by_time
 from notify.storage.tally import PAGE_ROWS, Key, Row, Tally
 from notify_core.records import DROPPED, PENDING, UNMATCHED_SUB
 
@@ -66,11 +66,10 @@ def _known(db: Session, sub_id: int, status: int, part: Sequence[int]) -> Iterat
     if status == DROPPED:
         yield from (row[0] for row in db.rows("known_drops", sub_id, sub_id, part))
         return
-    by_time: dict[int, list[int]] = {}
-    for state in db.rows("states_of_subscription", sub_id, sub_id, part):
-        by_time.setdefault(state[4], []).append(state[0])
-    for due_ms, msg_ids in by_time.items():
-        yield from (row[0] for row in db.rows("known_timers", sub_id, due_ms, msg_ids))
+    states = db.rows("states_of_subscription", sub_id, sub_id, part)
+    for times in by_time(db, [(state[4], state[0]) for state in states]):
+        found = db.found(queries.any_of("known_timers", (sub_id, sub_id), times))
+        yield from (row[0] for row in found)
 
 
 def _wrong_places(

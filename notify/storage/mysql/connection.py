@@ -16,7 +16,7 @@ from notify.storage.mysql.failures import (
     as_storage_error,
     code_of,
 )
-from notify.storage.mysql.queries import Value
+from notify.storage.mysql.queries import Value, Values
 from notify.storage.mysql.url import Options
 
 Record = Callable[[bytes], None]
@@ -83,15 +83,17 @@ class Session:
             raise
         self._in_transaction = False
 
-    def run(self, name: str, *values: Value | Sequence[int] | Sequence[bytes]) -> int:
+    def run(self, name: str, *values: Values) -> int:
         """Carry out a named statement; how many rows it changed."""
         return self.change(queries.statement(name, *values))
 
-    def rows(
-        self, name: str, *values: Value | Sequence[int] | Sequence[bytes]
-    ) -> tuple[tuple[Any, ...], ...]:
+    def rows(self, name: str, *values: Values) -> tuple[tuple[Any, ...], ...]:
         """What a named statement finds."""
-        with self._executed(queries.statement(name, *values)) as cursor:
+        return self.found(queries.statement(name, *values))
+
+    def found(self, statement: bytes) -> tuple[tuple[Any, ...], ...]:
+        """What a finished statement finds."""
+        with self._executed(statement) as cursor:
             found: tuple[tuple[Any, ...], ...] = cursor.fetchall()
         return found
 

@@ -1,7 +1,9 @@
 """Delivery rows: what a fan-out stores, and reading them back."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from notify.domain.errors import StorageUnavailable
@@ -19,6 +21,8 @@ ID_MAX: Final = (1 << 63) - 1
 # As many pending deliveries of a subscription are looked up one by one for a list; where there
 # are more, reading its newest deliveries soon meets some.
 WAITING_MAX: Final = 1000
+# A timer that shares its time with no other, as a term of a statement.
+_TIMER_BYTES: Final = 80
 _CROSSINGS_MAX: Final = 8
 _IGNORE: Final = b"INSERT IGNORE INTO"
 
@@ -91,12 +95,20 @@ def add_timers(db: Session, timers: Iterable[tuple[int, int, int]]) -> None:
 
 def delete_timers(db: Session, timers: Iterable[tuple[int, int, int]]) -> None:
     """(subscription, due_ms, message) of deliveries that are pending no more."""
-    by_time: dict[tuple[int, int], list[int]] = {}
-    for sub_id, due_ms, msg_id in sorted(timers):
-        by_time.setdefault((sub_id, due_ms), []).append(msg_id)
-    for (sub_id, due_ms), msg_ids in by_time.items():
-        for part in queries.parts(msg_ids):
-            db.run("delete_timers", sub_id, due_ms, part)
+    for sub_id, of_sub in groupby(sorted(timers), itemgetter(0)):
+        for times in by_time(db, [timer[1:] for timer in of_sub]):
+            db.change(queries.any_of("delete_timers", (sub_id,), times))
+
+
+def by_time(
+    db: Session, timers: Sequence[tuple[int, int]]
+) -> Iterator[Collection[tuple[int, list[int]]]]:
+    """Timers (due_ms, message) as (due_ms, messages), so many at a time as fit one statement."""
+    for part in queries.parts(timers, min(queries.IDS_MAX, db.statement_bytes_max // _TIMER_BYTES)):
+        found: dict[int, list[int]] = {}
+        for due_ms, msg_id in part:
+            found.setdefault(due_ms, []).append(msg_id)
+        yield found.items()
 
 
 def add_drops(db: Session, keys: Iterable[Key]) -> None:

@@ -95,15 +95,12 @@ def _finish_pending(
     reason_most: int,
 ) -> list[int]:
     """Finish those of these deliveries that are pending; which."""
-    pending = {
-        state[0]: state[4]
-        for state in db.rows("lock_states", sub_id, sub_id, msg_ids)
-        if state[2] == PENDING and state[6] <= reason_most
-    }
+    timers = db.rows("lock_pending", sub_id, sub_id, msg_ids, reason_most)
+    pending = sorted(msg_id for _, msg_id in timers)
     if pending:
-        db.run("finish", *values, sub_id, sorted(pending), PENDING, reason_most)
-        delete_timers(db, ((sub_id, due_ms, id_) for id_, due_ms in pending.items()))
-    return sorted(pending)
+        db.run("finish", *values, sub_id, pending, PENDING, reason_most)
+        delete_timers(db, ((sub_id, *timer) for timer in timers))
+    return pending
 
 
 def _write_retries(db: Session, retries: Sequence[Row], changes: Changes, reason_most: int) -> None:

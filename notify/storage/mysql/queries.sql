@@ -1,6 +1,6 @@
 -- Every statement of the MySQL storage that is not built by notify_core, by name. The lines under
 -- a name say what it is for. `?` stands for a value, or for a set of ids in IN (?); `?rows` for
--- rows. Only the portable subset: tests/storage/mysql_dialect.py holds each statement to it.
+-- rows; a `?any(...)` at the end for several of what is in it, with OR. Only the portable subset: tests/storage/mysql_dialect.py holds each statement to it.
 --
 -- `sub_id >= ? AND sub_id <= ?` with one number twice, and sub_id in ORDER BY: then a SELECT reads
 -- ranges of an index. With `sub_id = ?` MariaDB looks the subscription up and passes over (and,
@@ -227,6 +227,11 @@ WHERE msg_id >= ? AND msg_id <= ? AND sub_id IN (?);
 SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms, reason FROM receive_msg
 WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?) FOR UPDATE;
 
+-- name: lock_pending
+-- As lock_states, those that are pending: as timers. The last number is as that of `finish`.
+SELECT due_ms, msg_id FROM receive_msg
+WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?) AND status = 0 AND reason <= ? FOR UPDATE;
+
 -- name: rows_of_subscription
 -- As deliveries, of one subscription and these messages.
 SELECT msg_id, sub_id, status, attempts, reason, due_ms, updated_ms FROM receive_msg
@@ -284,8 +289,9 @@ SELECT msg_id, sub_id, status FROM receive_msg
 WHERE msg_id >= ? AND (msg_id > ? OR sub_id > ?) ORDER BY msg_id, sub_id LIMIT ?;
 
 -- name: known_timers
--- Which of these messages are in the list of what a subscription has pending until this time.
-SELECT msg_id FROM receive_timer WHERE sub_id = ? AND due_ms = ? AND msg_id IN (?);
+-- Which of these messages are in the list of what a subscription has pending until these times.
+SELECT msg_id FROM receive_timer
+WHERE sub_id >= ? AND sub_id <= ? AND ?any(due_ms = ? AND msg_id IN (?));
 
 -- name: known_drops
 -- Which of these messages are in the list of what a subscription's drops are.
@@ -367,8 +373,9 @@ INSERT IGNORE INTO receive_drop (msg_id, sub_id) VALUES ?rows;
 INSERT IGNORE INTO receive_timer (sub_id, due_ms, msg_id) VALUES ?rows;
 
 -- name: delete_timers
--- Deliveries of one subscription and due time that are pending no more.
-DELETE FROM receive_timer WHERE sub_id = ? AND due_ms = ? AND msg_id IN (?);
+-- Deliveries of one subscription that are pending no more. One statement for all due times: it
+-- looks each timer up by its whole key (2.5 ms for 100 times; as many statements took 33).
+DELETE FROM receive_timer WHERE sub_id = ? AND ?any(due_ms = ? AND msg_id IN (?));
 
 -- name: timers
 -- What a subscription has pending, due from the first time to the second. To go on behind a key

@@ -5,6 +5,7 @@ transaction, so that nobody moves it twice.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from operator import itemgetter
 from typing import Final
 
 from notify.domain.ports import QueuedRow, QueuedSpan
@@ -101,14 +102,8 @@ def _locked_pending(
     db: Session, sub_id: int, rising_ids: Sequence[int]
 ) -> list[tuple[int, int, int]]:
     """Those that are pending, as timers by rising message; they stay so in this transaction."""
-    return sorted(
-        (
-            (sub_id, state[4], state[0])
-            for state in db.rows("lock_states", sub_id, sub_id, rising_ids)
-            if state[2] == PENDING
-        ),
-        key=lambda timer: timer[2],
-    )
+    timers = db.rows("lock_pending", sub_id, sub_id, rising_ids)
+    return sorted(((sub_id, *timer) for timer in timers), key=itemgetter(2))
 
 
 def forget_queued(db: Session, sub_ids: Collection[int] | None, before_ms: int, now_ms: int) -> int:
