@@ -187,19 +187,19 @@ cdef class Parser:
     cdef int status_line(self, const unsigned char *line, Py_ssize_t size) except -1:
         # HTTP/1.1 200 reason; the blank before an empty reason may be missing.
         cdef Py_ssize_t i
+        cdef int code = 0
         cdef bint sound = (
             size >= 14 and (line[7] == c'0' or line[7] == c'1') and line[8] == c' '
             and line[size - 2] == c'\r' and (size == 14 or line[12] == c' ')
             and memchr(line, c'\r', size - 2) == NULL
         )
-        self.code = 0
         if sound:
             for i in range(9, 12):
                 sound = sound and c'0' <= line[i] <= c'9'
-                self.code = 10 * self.code + line[i] - c'0'
+                code = 10 * code + line[i] - c'0'
         if not sound:
-            self.code = 0
             return self.not_http("its status line is malformed")
+        self.code = code
         self.old = line[7] == c'0'
         self.state = HEADERS
         return 0
@@ -224,6 +224,10 @@ cdef class Parser:
         if at < end:
             return self.not_http("a header line is malformed")
         if self.state == TRAILERS:
+            if (name_size == 14 and _same(line, "content-length", 14)) or (
+                name_size == 17 and _same(line, "transfer-encoding", 17)
+            ):
+                return self.not_http("a trailer announces another body")
             return 0
         while value < end and (value[0] == c' ' or value[0] == c'\t'):
             value += 1
@@ -263,13 +267,15 @@ cdef class Parser:
         cdef const unsigned char *token
         cdef Py_ssize_t size
         self.encoded = True
-        while True:
-            at = _token(at, end, &token, &size)
-            if at == NULL:
-                return 0
+        at = _token(at, end, &token, &size)
+        if at == NULL:
+            return self.not_http("its Transfer-Encoding is empty")
+        while at != NULL:
             if self.chunked:
                 return self.not_http("chunked is not its last Transfer-Encoding")
             self.chunked = size == 7 and _same(token, "chunked", 7)
+            at = _token(at, end, &token, &size)
+        return 0
 
     cdef int connection(self, const unsigned char *at, const unsigned char *end) except -1:
         cdef const unsigned char *token

@@ -145,10 +145,11 @@ class Parser:
         if match is None:
             self._not_http("a header line is malformed")
             return
-        if self._state == _TRAILERS:
-            return
         name, value = match[1].lower(), match[2].strip(b" \t")
-        if name == b"content-length":
+        if self._state == _TRAILERS:
+            if name in (b"content-length", b"transfer-encoding"):
+                self._not_http("a trailer announces another body")
+        elif name == b"content-length":
             self._content_length(value)
         elif name == b"transfer-encoding":
             self._transfer_encoding(value)
@@ -174,7 +175,10 @@ class Parser:
 
     def _transfer_encoding(self, value: bytes) -> None:
         self._encoded = True
-        for token in _tokens(value):
+        tokens = _tokens(value)
+        if not tokens:
+            self._not_http("its Transfer-Encoding is empty")
+        for token in tokens:
             if self._chunked:
                 self._not_http("chunked is not its last Transfer-Encoding")
                 return
