@@ -4,10 +4,12 @@ import logging
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from notify.domain.errors import TransportError
 from notify.domain.model import DeliveryStatus, Reason, Subscription, SubscriptionStatus
 from notify.domain.ports import Answer
+from notify.domain.retry import Retry
 from notify.sender.attempt import Attempts
 from notify_core import ids
 from notify_core.records import DeliveryRecord, OutcomeRecord
@@ -164,6 +166,46 @@ def test_gone_drops_the_delivery_and_pauses_the_subscription_with_a_reason(simul
         assert r.subscription.status is SubscriptionStatus.DISCARDED
         assert r.directory.version > version
         assert before.status is SubscriptionStatus.NORMAL
+
+    simulate(work())
+
+
+@pytest.mark.parametrize(
+    ("codes", "code", "reason"),
+    [
+        ((404,), 404, Reason.REFUSED),
+        ((404,), 410, Reason.NONE),
+        (("4xx",), 451, Reason.REFUSED),
+        (("4xx",), 429, Reason.NONE),
+    ],
+)
+def test_what_is_permanent_is_up_to_the_subscription_and_pauses_nothing(
+    simulate: Any, codes: tuple[int | str, ...], code: int, reason: Reason
+) -> None:
+    async def work() -> None:
+        r = AttemptRig()
+        delivery = await r.ready()
+        chosen = replace(r.subscription, permanent_codes=codes)
+        r.consumers.behaviour = lambda _: (0.0, Answer(code, b"", ""))
+        made = (await r.attempts.attempt(chosen, delivery)).outcome
+        assert (made.status, made.reason) == (3 if reason else 1, reason)
+        assert r.subscription.status is SubscriptionStatus.NORMAL
+
+    simulate(work())
+
+
+def test_the_total_time_begins_with_the_acceptance_or_deliver_at(simulate: Any) -> None:
+    async def work() -> None:
+        r = AttemptRig()
+        delivery = await r.ready()
+        hasty = Retry(schedule_ms=(60_000,), jitter=0, total_ms=59_999)
+        chosen = replace(r.subscription, retry=hasty)
+        r.consumers.behaviour = lambda _: (0.0, Answer(500, b"", ""))
+        made = (await r.attempts.attempt(chosen, delivery)).outcome
+        assert (made.status, made.reason) == (3, Reason.EXHAUSTED)
+        later = delivery.message._replace(deliver_ms=START_MS + 1)
+        made = (await r.attempts.attempt(chosen, DeliveryRecord(0, later))).outcome
+        assert (made.status, made.due_ms) == (1, START_MS + 60_000)
 
     simulate(work())
 
