@@ -13,6 +13,10 @@ from notify.transport import HttpTransport, post
 CALL_MS = 30_000
 
 
+class _Problem(msgspec.Struct):
+    detail: str
+
+
 class ApiError(NotifyError):
     """The API answered with an error; the text is its problem's detail."""
 
@@ -44,9 +48,17 @@ class ApiClient:
             self._transport, self._endpoint, head.encode(), payload, CALL_MS, self._kept_bytes
         )
         if answer.code >= 400:
-            raise ApiError(answer.code, answer.body.decode(errors="replace"))
+            raise ApiError(answer.code, _detail(answer.body))
         return msgspec.json.decode(answer.body) if answer.body else None
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.close()
+
+
+def _detail(body: bytes) -> str:
+    """The sentence of a problem, or the body of what is none."""
+    try:
+        return msgspec.json.decode(body, type=_Problem).detail
+    except msgspec.MsgspecError:
+        return body.decode(errors="replace")

@@ -12,6 +12,7 @@ from notify.cli.demo.command import demo
 from notify.cli.doctor import doctor
 from notify.cli.fsck import fsck
 from notify.cli.listen import listen
+from notify.cli.replay import replay
 from notify.cli.up import up
 from notify.config import load
 from notify.config.describe import described
@@ -59,6 +60,7 @@ root.add_command(demo)
 root.add_command(doctor)
 root.add_command(listen)
 root.add_command(fsck)
+root.add_command(replay)
 for service in (api, maker, sender, marker, rescuer):
     root.add_command(service.command)
 

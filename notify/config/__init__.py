@@ -3,6 +3,7 @@
 from notify.config.load import load, read
 from notify.config.sections import (
     ApiConfig,
+    CliConfig,
     Config,
     MakerConfig,
     MarkerConfig,
@@ -15,6 +16,7 @@ from notify.config.sections import (
 
 __all__ = [
     "ApiConfig",
+    "CliConfig",
     "Config",
     "MakerConfig",
     "MarkerConfig",

@@ -133,6 +133,13 @@ class RuntimeConfig(_Masked):
     log_level: str
 
 
+@dataclass(frozen=True, repr=False)
+class CliConfig(_Masked):
+    """[cli]."""
+
+    api_url: str
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything, one field a section."""
@@ -145,3 +152,4 @@ class Config:
     marker: MarkerConfig
     rescuer: RescuerConfig
     runtime: RuntimeConfig
+    cli: CliConfig

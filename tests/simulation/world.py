@@ -108,6 +108,7 @@ class World:
         self.database = SqliteStorage(":memory:", inline=True)
         self.storage = _Surviving(self.database, self.random, 0.0)
         self.error_rate = error_rate
+        self.retry = Retry(initial_ms=500, factor=2, max_ms=8000, attempts=60)
         self.endpoints = SimulatedEndpoints(self.clock, self.random)
         self.services: Services | None = None
         self.memory = MemoryQueue(self.clock)
@@ -132,7 +133,7 @@ class World:
                     producer_id=producer.id,
                     consumer_id=consumer.id,
                     types=types,
-                    retry=Retry(initial_ms=500, factor=2, max_ms=8000, attempts=60),
+                    retry=self.retry,
                 )
             )
         await self.start()

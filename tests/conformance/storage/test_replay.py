@@ -82,6 +82,7 @@ def test_any_number_at_once(storage: Storage, run: Run, size: int) -> None:
     assert run(storage.replay([(id_, 1) for id_ in ids], AT)) == size
     expected = {1: account(1, pending=size), 2: account(2, dropped=size)}
     assert run(checked_ledger(storage)) == expected
+    assert run(storage.audit(lambda *_: None)).unlisted == []
     assert run(storage.set_queued(1, ids, AT + 1)) == size
     run(storage.mark(chunks(*(outcome(id_, 1, DELIVERED, at_ms=AT + 2) for id_ in ids))))
     expected = {1: account(1, delivered=size), 2: account(2, dropped=size)}
