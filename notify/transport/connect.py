@@ -135,7 +135,7 @@ class Dialer:
             ) from error
         except ssl.SSLError as error:
             raise TransportError(
-                "tls", f"no TLS with {endpoint.host}: {error.reason or error}"
+                "tls", f"no TLS with {endpoint.host}: {reason_of(error)}"
             ) from error
         except OSError as error:
             raise TransportError(

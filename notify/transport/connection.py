@@ -18,6 +18,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from notify.config import SenderConfig
 from notify.domain.errors import TransportError
 from notify.domain.ports import Answer
+from notify.transport.alert import tls_reason
 
 HEADERS_MAX = 100
 INTERIM_MAX = 10
@@ -51,7 +52,9 @@ def limits_of(config: SenderConfig) -> Limits:
 
 def reason_of(error: BaseException) -> str:
     """Give the system's own words: event loops wrap them, or leave them out."""
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+    if isinstance(error, ssl.SSLError):
+        return tls_reason(error)
+    if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
 
