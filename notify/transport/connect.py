@@ -77,7 +77,7 @@ class Dialer:
         except InvalidInput as error:
             raise TransportError("connect", str(error)) from None
 
-    def _checked(self, addresses: list[str]) -> list[str]:
+    def _checked(self, addresses: list[str], of_proxy: str) -> list[str]:
         allowed = []
         refusals = []
         for address in addresses:
@@ -87,14 +87,16 @@ class Dialer:
             else:
                 refusals.append(refusal)
         if not allowed:
-            raise TransportError("address", "; ".join(refusals))
+            raise TransportError("address", of_proxy + "; ".join(refusals))
         return allowed
 
     async def _connected(
         self, hop: Endpoint | Proxy, deadline: float, stage: "_Stage"
     ) -> socket.socket:
         """The first address that accepts; each gets an equal share of what time is left."""
-        addresses = self._checked(await self._resolver.addresses(hop.host, hop.port))
+        of_proxy = "the proxy at " if isinstance(hop, Proxy) else ""
+        found = await self._resolver.addresses(hop.host, hop.port)
+        addresses = self._checked(found, of_proxy)
         problem = ""
         for position, address in enumerate(addresses):
             stage.text = f"connecting to {address} port {hop.port}"
@@ -110,8 +112,7 @@ class Dialer:
                 problem = f"{address} port {hop.port}: {reason_of(error)}"
         self._resolver.forget(hop.host)
         tried = f" (the last of {len(addresses)} addresses)" if len(addresses) > 1 else ""
-        to = "the proxy at " if isinstance(hop, Proxy) else ""
-        raise TransportError("connect", f"no connection to {to}{problem}{tried}")
+        raise TransportError("connect", f"no connection to {of_proxy}{problem}{tried}")
 
     async def _attach(
         self, endpoint: Endpoint, connection: Connection, sock: socket.socket
@@ -135,7 +136,7 @@ class Dialer:
             ) from error
         except ssl.SSLError as error:
             raise TransportError(
-                "tls", f"no TLS with {endpoint.host}: {error.reason or error}"
+                "tls", f"no TLS with {endpoint.host}: {reason_of(error)}"
             ) from error
         except OSError as error:
             raise TransportError(

@@ -18,6 +18,7 @@ from notify.domain.errors import TransportError
 from notify.domain.ports import Answer
 from notify.transport.exchange import Exchange
 from notify_core import answer
+from notify.transport.alert import tls_reason
 
 # A loop rounds its timers to milliseconds; what is left below that counts as expired.
 _TIMER_SLACK_S = 0.001
@@ -28,7 +29,9 @@ _REFUSED: Final = answer.REFUSED
 
 def reason_of(error: BaseException) -> str:
     """Give the system's own words: event loops wrap them, or leave them out."""
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+    if isinstance(error, ssl.SSLError):
+        return tls_reason(error)
+    if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return str(error) or type(error).__name__
 

@@ -21,7 +21,7 @@ PR_SET_PDEATHSIG = 1
 MISSING = "redis-server is not installed; on Debian: apt install redis-server"
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A test run that is killed leaves no servers behind (Linux)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -74,7 +74,7 @@ class RedisServer:
         """Start the program with these arguments and no others."""
         program = self._arguments[0]
         self._process = subprocess.Popen(
-            [program, *arguments], preexec_fn=_die_with_parent, stdout=subprocess.DEVNULL
+            [program, *arguments], preexec_fn=die_with_parent, stdout=subprocess.DEVNULL
         )
         if wait:
             self.await_ready()

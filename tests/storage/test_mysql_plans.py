@@ -51,7 +51,7 @@ def filled(server: Mariadb) -> Mariadb:
         ("states_of_subscription", (3, 3)),
         ("lock_states", (3, 3)),
         ("rows_of_subscription", (3, 3)),
-        ("lock_pending", (3, 3)),
+        ("lock_pending", (3, 3, 127)),
         ("states_of_message", (IDS[7], IDS[7])),
         ("known_messages", ()),
         ("payloads", ()),

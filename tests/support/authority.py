@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
+    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
 )
@@ -49,8 +50,14 @@ class Authority:
             x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False
         )
         lock = BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
-        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
-        return Issued(_pem(made.sign(self._key, hashes.SHA256())), secret.decode())
+        return Issued(_pem(made.sign(self._key, hashes.SHA256())), _text(key, lock))
+
+    def self_issued(self, *names: str) -> Issued:
+        """A certificate for its own key, which nobody else vouches for."""
+        made = self._builder(self._name, self._key, -DAY, DAY).add_extension(
+            x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False
+        )
+        return Issued(_pem(made.sign(self._key, hashes.SHA256())), _text(self._key, NoEncryption()))
 
     def _builder(
         self,
@@ -80,6 +87,10 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def _text(key: ec.EllipticCurvePrivateKey, lock: KeySerializationEncryption) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock).decode()
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -128,12 +128,13 @@ async def _world(
     handler: Handler | bytes,
     tls: ssl.SSLContext | None = None,
     client: dict[str, Any] | None = None,
+    host: str = "127.0.0.1",
     **flags: Any,
 ) -> AsyncIterator[World]:
     peer = Peer(answering(handler) if isinstance(handler, bytes) else handler)
-    server = await asyncio.start_server(peer.accept, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(peer.accept, host, 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
-    peer.endpoint = peer.endpoint._replace(port=port, tls=tls is not None)
+    peer.endpoint = peer.endpoint._replace(host=host, port=port, tls=tls is not None)
     client = {"ssl_context": client_context(), **(client or {})}
     config = settings(**flags)
     transport = HttpTransport(config, **client)

@@ -43,6 +43,8 @@ NEVER = [
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",
     "2002:7f00:1::",
     "2002:a9fe:a9fe::1",
+    "2a00::5efe:7f00:1",
+    "2a00::200:5efe:a00:1",
     "localhost",
     "127.1",
     "0177.0.0.1",
@@ -99,6 +101,7 @@ GLOBAL = [
     "2001:4860:4860::8888",
     "2606:4700::1111",
     "2a00::1",
+    "2a00::100:5efe:7f00:1",
 ]
 
 
@@ -127,3 +130,21 @@ def test_a_cidr_opens_its_own_network_only() -> None:
     assert guard.refusal("10.2.0.1") is not None
     assert guard.refusal("127.0.0.1") is not None
     assert guard.refusal("::ffff:10.1.2.3") is not None
+
+
+@pytest.mark.parametrize("host", ["hook.example", "8.8.8.8", "2606:4700::1111", "notlocalhost"])
+def test_a_proxy_may_be_asked_for_names_and_global_addresses(host: str) -> None:
+    assert AddressGuard(()).refusal_of_name(host) is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "::1", "10.0.0.1"])
+def test_a_proxy_is_asked_for_what_is_private_by_name_only_where_allowed(host: str) -> None:
+    refusal = AddressGuard(()).refusal_of_name(host)
+    assert refusal is not None
+    assert "sender.allow_cidrs" in refusal
+    assert AddressGuard(EVERYTHING).refusal_of_name(host) is None
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "::", "metadata", "metadata.google.internal"])
+def test_a_proxy_is_never_asked_for_metadata(host: str) -> None:
+    assert AddressGuard(EVERYTHING).refusal_of_name(host) is not None

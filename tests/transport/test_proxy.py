@@ -1,9 +1,11 @@
 """Through a CONNECT proxy: who resolves, who is checked, and what a bad proxy can do: nothing."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+import uvloop
 
 from notify.domain.errors import TransportError
 from notify.domain.ports import Identity
@@ -16,13 +18,20 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 class Proxy:
     """Connects every CONNECT to one port of this host, or answers what it was given instead.
 
-    requests: the heads that it read.
+    established: the pieces in which it says that it did. requests: the heads that it read.
     """
 
-    def __init__(self, port: int, answer: bytes = b"", hold: bool = False) -> None:
+    def __init__(
+        self,
+        port: int,
+        answer: bytes = b"",
+        hold: bool = False,
+        established: Sequence[bytes] = (ESTABLISHED,),
+    ) -> None:
         self._to = port
         self._answer = answer
         self._hold = hold
+        self._established = established
         self._tasks: set[asyncio.Task[None]] = set()
         self.requests: list[bytes] = []
         self.port = 0
@@ -49,7 +58,9 @@ class Proxy:
                     return
                 back, forth = await asyncio.open_connection("127.0.0.1", self._to)
                 ends.append(forth)
-                writer.write(ESTABLISHED)
+                for piece in self._established:
+                    writer.write(piece)
+                    await asyncio.sleep(0)
                 await asyncio.gather(_copy(reader, forth), _copy(back, writer))
         finally:
             for end in ends:
@@ -69,9 +80,9 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def proxied(w, answer=b"", hold=False):
+async def proxied(w, *options, **more_options):
     """A proxy before the endpoint of a world."""
-    proxy = Proxy(w.peer.endpoint.port, answer, hold)
+    proxy = Proxy(w.peer.endpoint.port, *options, **more_options)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
@@ -106,7 +117,24 @@ def test_http_goes_through_the_proxy_by_name_and_keeps_its_connection(run, world
     run(scenario())
 
 
-def test_https_is_with_the_endpoint_and_checked_against_its_name(run, world, tls) -> None:
+@pytest.mark.parametrize(
+    "established",
+    [
+        [b"HTTP/1.0 200 Connection established\r\nproxy-agent: x/1\r\n\r\n"],
+        [b"HTTP/1.1 200\r\ncontent-length: 9\r\n\r\n"],  # counts for nothing after CONNECT
+        [bytes([byte]) for byte in ESTABLISHED],
+    ],
+)
+def test_proxies_say_in_many_ways_that_they_are_connected(run, world, established) -> None:
+    async def scenario():
+        async with world(OK) as w, proxied(w, established=established) as proxy:
+            assert (await w.post(endpoint=through(w, proxy))).body == b"ok"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_https_is_with_the_endpoint_and_checked_against_its_name(world, tls, loop) -> None:
     seen = []
     context = tls("endpoint")
     context.sni_callback = lambda connection, name, context: seen.append(name)
@@ -122,7 +150,8 @@ def test_https_is_with_the_endpoint_and_checked_against_its_name(run, world, tls
             with pytest.raises(TransportError, match=r"certificate of hook\.example is refused"):
                 await w.post(endpoint=through(w, proxy, ca=Authority().pem))
 
-    run(scenario())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(scenario())
 
 
 def test_the_credentials_of_its_url_are_shown_to_the_proxy_alone(run, world) -> None:
@@ -193,7 +222,7 @@ def test_names_of_loopback_need_loopback_allowed(run, world, host) -> None:
 def test_the_proxy_itself_has_to_be_allowed(run, world) -> None:
     async def scenario():
         async with world(OK, allow_cidrs=[]) as w, proxied(w) as proxy:
-            with pytest.raises(TransportError, match=r"127\.0\.0\.1 is a loopback") as caught:
+            with pytest.raises(TransportError, match=r"the proxy at 127\.0\.0\.1 is a") as caught:
                 await w.post(endpoint=through(w, proxy))
             assert caught.value.stage == "address"
             assert proxy.requests == []

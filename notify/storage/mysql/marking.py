@@ -95,7 +95,7 @@ def _finish_pending(
     reason_most: int,
 ) -> list[int]:
     """Finish those of these deliveries that are pending; which."""
-    timers = db.rows("lock_pending", sub_id, sub_id, msg_ids, reason_most)
+    timers = db.rows("lock_pending", sub_id, sub_id, reason_most, msg_ids)
     pending = sorted(msg_id for _, msg_id in timers)
     if pending:
         db.run("finish", *values, sub_id, pending, PENDING, reason_most)

@@ -228,9 +228,9 @@ SELECT msg_id, sub_id, status, attempts, due_ms, updated_ms, reason FROM receive
 WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?) FOR UPDATE;
 
 -- name: lock_pending
--- As lock_states, those that are pending: as timers. The last number is as that of `finish`.
+-- As lock_states, those that are pending: as timers. The number is as the last one of `finish`.
 SELECT due_ms, msg_id FROM receive_msg
-WHERE sub_id >= ? AND sub_id <= ? AND msg_id IN (?) AND status = 0 AND reason <= ? FOR UPDATE;
+WHERE sub_id >= ? AND sub_id <= ? AND status = 0 AND reason <= ? AND msg_id IN (?) FOR UPDATE;
 
 -- name: rows_of_subscription
 -- As deliveries, of one subscription and these messages.

@@ -102,7 +102,7 @@ def _locked_pending(
     db: Session, sub_id: int, rising_ids: Sequence[int]
 ) -> list[tuple[int, int, int]]:
     """Those that are pending, as timers by rising message; they stay so in this transaction."""
-    timers = db.rows("lock_pending", sub_id, sub_id, rising_ids)
+    timers = db.rows("lock_pending", sub_id, sub_id, ANY_REASON, rising_ids)
     return sorted(((sub_id, *timer) for timer in timers), key=itemgetter(2))
 
 
