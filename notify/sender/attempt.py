@@ -11,6 +11,7 @@ from notify.domain.retry import Retry
 from notify.runtime.directory import DirectoryCache
 from notify.sender.targets import Targets
 from notify.sender.verdict import GONE, Policy, judge
+from notify.transport.post import post
 from notify_core.records import DeliveryRecord, OutcomeRecord
 
 ERROR_CHARS_MAX: Final = 500
@@ -83,11 +84,16 @@ class Attempts:
         )
         attempts = delivery.attempts + 1
         verdict = judge(
-            answer, attempts, delivery.message.expires_ms, now_ms, policy, self._random.random()
+            None if error else answer,
+            attempts,
+            delivery.message.expires_ms,
+            now_ms,
+            policy,
+            self._random.random(),
         )
         if answer is not None and answer.code == GONE:
             await self._disable(subscription)
-        if answer is not None and verdict.status is not DeliveryStatus.DELIVERED:
+        if answer is not None and not error and verdict.status is not DeliveryStatus.DELIVERED:
             error = f"answered {answer.code}"
         outcome = OutcomeRecord(
             delivery.message.id,
@@ -122,7 +128,14 @@ class Attempts:
                 delivery.attempts + 1,
                 self._clock.now_ms(),
             )
-            return await self._transport.post(target.endpoint, head, sent, target.timeout_ms), ""
+            kept_bytes = max(self._config.response_kept_bytes, target.kept_bytes)
+            answer = await post(
+                self._transport, target.endpoint, head, sent, target.timeout_ms, kept_bytes
+            )
+            target.met(answer)
+            refusal = target.refusal(answer) if 200 <= answer.code < 300 else None
+            kept = answer.body[: self._config.response_kept_bytes]
+            return answer._replace(body=kept), refusal or ""  # noqa: TRY300 - the one way out
         except TransportError as error:
             return None, f"{error.stage}: {error}"
         except InvalidInput as error:

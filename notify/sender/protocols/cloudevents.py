@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from notify.domain.model import Consumer
 from notify.sender.protocols.target import SingleTarget
 from notify_core import ids
 from notify_core.records import MessageRecord
