@@ -65,7 +65,7 @@ def check_dialect(consumer: Consumer) -> Consumer:
         raise InvalidInput("protocol standard is always signed: leave signed true")
     if consumer.auth is not None and "authorization" in consumer.headers:
         raise InvalidInput("header authorization is set by auth: give one of the two")
-    if consumer.protocol is Protocol.CLOUDEVENTS_BINARY:
+    if consumer.protocol in (Protocol.CLOUDEVENTS_BINARY, Protocol.CLOUDEVENTS_STRUCTURED):
         for name in consumer.headers:
             if name.startswith("ce-"):
                 raise InvalidInput(f"header {name} is set by the protocol {consumer.protocol}")

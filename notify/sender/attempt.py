@@ -135,7 +135,7 @@ class Attempts:
             target.met(answer)
             refusal = target.refusal(answer) if 200 <= answer.code < 300 else None
             kept = answer.body[: self._config.response_kept_bytes]
-            return answer._replace(body=kept), refusal or ""  # noqa: TRY300 - the one way out
+            return answer._replace(body=kept), refusal or ""
         except TransportError as error:
             return None, f"{error.stage}: {error}"
         except InvalidInput as error:
