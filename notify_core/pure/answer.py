@@ -49,6 +49,10 @@ class Parser:
     def __init__(self, header_bytes_max: int, body_bytes_max: int) -> None:
         self._header_max = header_bytes_max
         self._body_max = body_bytes_max
+        # Of the present head; _length -1: none was announced.
+        self._minor = 1
+        self._length = -1
+        self._encoded = self._chunked = self._close = self._keep_alive = False
         self.begin(0)
         self._state = _DONE
 
