@@ -7,6 +7,7 @@ REFUSED: Final = 2
 HEADERS_MAX: Final = 100
 INTERIM_MAX: Final = 10
 RETRY_AFTER_CHARS_MAX: Final = 64
+ORIGIN_CHARS_MAX: Final = 253
 
 @final
 class Parser:
@@ -16,6 +17,8 @@ class Parser:
     def body(self) -> bytes: ...
     @property
     def retry_after(self) -> str: ...
+    @property
+    def allowed(self) -> tuple[str, str]: ...
     @property
     def keep(self) -> bool: ...
     @property

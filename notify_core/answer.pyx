@@ -17,10 +17,13 @@ REFUSED = 2
 HEADERS_MAX = 100
 INTERIM_MAX = 10
 RETRY_AFTER_CHARS_MAX = 64
+ORIGIN_CHARS_MAX = 253
 
 cdef int _HEADERS_MAX = HEADERS_MAX
 cdef int _INTERIM_MAX = INTERIM_MAX
 cdef Py_ssize_t _RETRY_AFTER_MAX = RETRY_AFTER_CHARS_MAX
+cdef Py_ssize_t _ORIGIN_MAX = ORIGIN_CHARS_MAX
+cdef tuple _NOTHING = ("", "")
 cdef uint64_t _CHUNK_BOUND = <uint64_t> 1 << 60
 
 cdef enum State:
@@ -56,12 +59,14 @@ cdef class Parser:
 
     header_bytes_max bounds all that stands before the body, interim answers included;
     body_bytes_max the body; both together what is read in all. When complete: `code`, `body`
-    (its first bytes), `retry_after` ("" without), `keep`: the connection may serve again.
+    (its first bytes), `retry_after` ("" without), `allowed`: the
+    values of webhook-allowed-origin and -rate ("" without), `keep`: the connection may serve again.
     """
 
     cdef readonly int code
     cdef readonly bytes body
     cdef readonly str retry_after
+    cdef readonly tuple allowed
     cdef readonly bint keep
     cdef readonly Py_ssize_t received
     cdef readonly str problem
@@ -240,10 +245,11 @@ cdef class Parser:
         if name_size == 10 and _same(line, "connection", 10):
             return self.connection(value, end)
         if name_size == 11 and _same(line, "retry-after", 11):
-            end = value + min(end - value, _RETRY_AFTER_MAX)
-            while end > value and (end[-1] == c' ' or end[-1] == c'\t'):
-                end -= 1
-            self.retry_after = value[:end - value].decode("latin-1")
+            self.retry_after = _short(value, end, _RETRY_AFTER_MAX)
+        if name_size == 22 and _same(line, "webhook-allowed-origin", 22):
+            self.allowed = (_short(value, end, _ORIGIN_MAX), self.allowed[1])
+        if name_size == 20 and _same(line, "webhook-allowed-rate", 20):
+            self.allowed = (self.allowed[0], _short(value, end, _RETRY_AFTER_MAX))
         return 0
 
     cdef int content_length(self, const unsigned char *at, const unsigned char *end) except -1:
@@ -316,6 +322,7 @@ cdef class Parser:
 
     cdef void begin_head(self):
         self.retry_after = ""
+        self.allowed = _NOTHING
         self.old = False
         self.framed = False
         self.length = 0
@@ -441,6 +448,14 @@ cdef class Parser:
         self.keep = False
         self.problem = problem
         return 0
+
+
+cdef str _short(const unsigned char *at, const unsigned char *end, Py_ssize_t size_max):
+    # The first characters of a header's value, without blanks behind them.
+    end = at + min(end - at, size_max)
+    while end > at and (end[-1] == c' ' or end[-1] == c'\t'):
+        end -= 1
+    return at[:end - at].decode("latin-1")
 
 
 cdef bint _same(const unsigned char *text, const char *lower, Py_ssize_t size) noexcept:

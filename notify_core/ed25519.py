@@ -35,8 +35,8 @@ def private_key(text: str) -> "Ed25519PrivateKey":
     raw = decode_base64(text, PRIVATE_PREFIX)
     if len(raw) not in (SEED_BYTES, 2 * SEED_BYTES):
         raise SecretError(
-            f"a {PRIVATE_PREFIX} secret holds a seed of {SEED_BYTES} bytes, alone or with its public "
-            f"key of {SEED_BYTES} behind it, not {len(raw)} bytes"
+            f"a {PRIVATE_PREFIX} secret holds a seed of {SEED_BYTES} bytes, alone or with its "
+            f"public key of {SEED_BYTES} behind it, not {len(raw)} bytes"
         )
     key = ed25519.Ed25519PrivateKey.from_private_bytes(raw[:SEED_BYTES])
     if raw[SEED_BYTES:] not in (b"", key.public_key().public_bytes_raw()):

@@ -1,4 +1,4 @@
-"""How a consumer is spoken to: from what callers give to what is stored, and what they see of it."""
+"""How a consumer is spoken to: what callers give, what is stored, what they see of it."""
 
 import re
 from typing import Any, Final
@@ -48,7 +48,7 @@ def identity_of(given: IdentityNew | None) -> ClientIdentity | None:
     if given is None:
         return None
     plain = msgspec.structs.replace(given, proxy=given.proxy or "")
-    identity = _converted(plain, ClientIdentity, "identity")
+    identity: ClientIdentity = _converted(plain, ClientIdentity, "identity")
     if identity == ClientIdentity():
         return None
     check_identity(Identity(*msgspec.structs.astuple(identity)))
@@ -65,7 +65,7 @@ def check_dialect(consumer: Consumer) -> Consumer:
         raise InvalidInput("protocol standard is always signed: leave signed true")
     if consumer.auth is not None and "authorization" in consumer.headers:
         raise InvalidInput("header authorization is set by auth: give one of the two")
-    if consumer.protocol is Protocol.CLOUDEVENTS_BINARY:
+    if consumer.protocol in (Protocol.CLOUDEVENTS_BINARY, Protocol.CLOUDEVENTS_STRUCTURED):
         for name in consumer.headers:
             if name.startswith("ce-"):
                 raise InvalidInput(f"header {name} is set by the protocol {consumer.protocol}")

@@ -634,7 +634,7 @@ class Identity(NamedTuple):
 class Endpoint(NamedTuple):
     """A parsed consumer URL. host: lower-case name or literal address without brackets.
 
-    Endpoints that differ in their target alone share connections.
+    Endpoints that differ in their target alone, the last field, share connections.
     """
 
     tls: bool
@@ -647,12 +647,14 @@ class Endpoint(NamedTuple):
 class Answer(NamedTuple):
     """A consumer's answer. body: its first bytes, up to the kept bound.
 
-    retry_after: the header's value, "" where absent.
+    retry_after: the header's value, "" where absent. allowed: those of webhook-allowed-origin and
+    webhook-allowed-rate, which answer a validation request.
     """
 
     code: int
     body: bytes
     retry_after: str
+    allowed: tuple[str, str] = ("", "")
 
 
 class Exchange(Protocol):

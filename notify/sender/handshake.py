@@ -44,7 +44,7 @@ async def fetch_consent(
         ) from None
     _check(answer, origin)
     return Lease(
-        Consent(_rate_per_s(answer.allowed_rate)),
+        Consent(_rate_per_s(answer.allowed[1])),
         now_ms,
         now_ms + CONSENT_MS,
         now_ms + CONSENT_MS,
@@ -58,7 +58,7 @@ def _check(answer: Answer, origin: str) -> None:
             f"the consumer answered {answer.code} to the validation request (OPTIONS): have it "
             f"allow {origin}, or set its handshake to false",
         )
-    allowed = answer.allowed_origin.strip()
+    allowed = answer.allowed[0].strip()
     if allowed != _ANY and allowed.lower() != origin.lower():
         raise TransportError(
             "auth",

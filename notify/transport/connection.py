@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self) -> Answer:
         parser = self._parser
-        return Answer(parser.code, parser.body, parser.retry_after)
+        return Answer(parser.code, parser.body, parser.retry_after, parser.allowed)
 
     def _arm(self, deadline: float) -> None:
         if self._alarm is not None:

@@ -16,7 +16,9 @@ REFUSED: Final = 2
 HEADERS_MAX: Final = 100
 INTERIM_MAX: Final = 10
 RETRY_AFTER_CHARS_MAX: Final = 64
+ORIGIN_CHARS_MAX: Final = 253
 
+_NOTHING: Final = ("", "")
 _LENGTH_BOUND: Final = 1 << 64
 _CHUNK_BOUND: Final = 1 << 60
 
@@ -40,7 +42,8 @@ class Parser:
 
     header_bytes_max bounds all that stands before the body, interim answers included;
     body_bytes_max the body; both together what is read in all. When complete: `code`, `body`
-    (its first bytes), `retry_after` ("" without), `keep`: the connection may serve again.
+    (its first bytes), `retry_after` ("" without), `allowed`: the
+    values of webhook-allowed-origin and -rate ("" without), `keep`: the connection may serve again.
     """
 
     def __init__(self, header_bytes_max: int, body_bytes_max: int) -> None:
@@ -63,6 +66,7 @@ class Parser:
         self.code = 0
         self.body = b""
         self.retry_after = ""
+        self.allowed = _NOTHING
         self.keep = True
         self.received = 0
         self.problem = ""
@@ -158,7 +162,11 @@ class Parser:
                 self._close = self._close or token == b"close"
                 self._keep_alive = self._keep_alive or token == b"keep-alive"
         elif name == b"retry-after":
-            self.retry_after = value[:RETRY_AFTER_CHARS_MAX].decode("latin-1").strip(" \t")
+            self.retry_after = _short(value, RETRY_AFTER_CHARS_MAX)
+        elif name == b"webhook-allowed-origin":
+            self.allowed = (_short(value, ORIGIN_CHARS_MAX), self.allowed[1])
+        elif name == b"webhook-allowed-rate":
+            self.allowed = (self.allowed[0], _short(value, RETRY_AFTER_CHARS_MAX))
 
     def _content_length(self, value: bytes) -> None:
         if self._length >= 0:
@@ -210,6 +218,7 @@ class Parser:
 
     def _begin_head(self) -> None:
         self.retry_after = ""
+        self.allowed = _NOTHING
         self._minor = 1
         self._length = -1
         self._encoded = self._chunked = self._close = self._keep_alive = False
@@ -315,6 +324,11 @@ class Parser:
         self._state = _REFUSED
         self.keep = False
         self.problem = problem
+
+
+def _short(value: bytes, chars_max: int) -> str:
+    """The first characters of a header's value, without blanks behind them."""
+    return value[:chars_max].decode("latin-1").strip(" \t")
 
 
 def _tokens(value: bytes) -> list[bytes]:

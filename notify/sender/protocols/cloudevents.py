@@ -16,7 +16,15 @@ _JSON: Final = "application/json"
 _PLAIN: Final = frozenset(range(0x21, 0x7F)) - set(b'"%')
 
 
-class BinaryTarget(SingleTarget):
+class _EventTarget(SingleTarget):
+    """Headers of a message that look like attributes stay behind: receivers would take them so."""
+
+    def _message_headers(self, message: MessageRecord) -> bytes:
+        lines = super()._message_headers(message).splitlines(keepends=True)
+        return b"".join(line for line in lines if not line.startswith(b"ce-"))
+
+
+class BinaryTarget(_EventTarget):
     """The attributes are headers, the body is the payload as it was accepted."""
 
     def request(
@@ -35,12 +43,8 @@ class BinaryTarget(SingleTarget):
         )
         return super().request(message, body, sub_id, attempt, now_ms, lines + extra)
 
-    def _message_headers(self, message: MessageRecord) -> bytes:
-        lines = super()._message_headers(message).splitlines(keepends=True)
-        return b"".join(line for line in lines if not line.startswith(b"ce-"))
 
-
-class StructuredTarget(SingleTarget):
+class StructuredTarget(_EventTarget):
     """Attributes and payload are one JSON document, in which the payload's bytes stay as they are.
 
     What is not JSON is carried as base64.
@@ -94,8 +98,3 @@ def is_json(content_type: str) -> bool:
     """Whether a media type is JSON, `application/json` or a `+json` one."""
     media = content_type.partition(";")[0].strip().lower()
     return media == _JSON or media.endswith("+json")
-
-
-def is_reserved(name: str) -> bool:
-    """Whether a header's name is one that the binary mode sets."""
-    return name.lower().startswith("ce-")

@@ -61,7 +61,7 @@ class Target:
         if self._access is not None and answer.code == 401:
             self._access.refused()
 
-    def refusal(self, answer: Answer) -> str | None:
+    def refusal(self, answer: Answer) -> str | None:  # noqa: ARG002 - of some protocols
         """Why a 2xx answer is no success; None: it is one."""
         return None
 

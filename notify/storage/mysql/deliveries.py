@@ -18,6 +18,8 @@ from notify_core import fanout, ids
 from notify_core.records import DROPPED, PENDING, QUEUED, UNMATCHED_SUB
 
 ID_MAX: Final = (1 << 63) - 1
+# Above every reason: of rows whatever their reason.
+ANY_REASON: Final = 127
 # As many pending deliveries of a subscription are looked up one by one for a list; where there
 # are more, reading its newest deliveries soon meets some.
 WAITING_MAX: Final = 1000

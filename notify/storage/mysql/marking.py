@@ -16,6 +16,7 @@ from notify.storage.mysql import queries
 from notify.storage.mysql.accounts import Changes
 from notify.storage.mysql.connection import Session
 from notify.storage.mysql.deliveries import (
+    ANY_REASON,
     Key,
     Row,
     add_drops,
@@ -31,7 +32,6 @@ from notify_core.records import DELIVERED, DROPPED, PENDING, QUEUED, OutcomeReco
 _FINAL: Final = (DELIVERED, DROPPED)
 _CROSSINGS_MAX: Final = 8
 _NEVER_REPLAYED: Final = 0
-_ANY_REASON: Final = 127
 # (message, subscription, status, attempts, due_ms, updated_ms, reason)
 State = tuple[int, int, int, int, int, int, int]
 
@@ -50,7 +50,7 @@ def apply(db: Session, outcome_chunks: Sequence[bytes]) -> None:
             with db.transaction():
                 if crossing:
                     marks = _news(db, outcome_chunks)
-                _write(db, marks, _ANY_REASON if crossing else _NEVER_REPLAYED)
+                _write(db, marks, ANY_REASON if crossing else _NEVER_REPLAYED)
         except (Duplicate, _KnownAlready):
             continue
         return

@@ -12,7 +12,7 @@ from notify.domain.ports import QueuedRow, QueuedSpan
 from notify.storage.mysql import accounts, messages, queries
 from notify.storage.mysql.accounts import MINUTE_MS, Changes, Window
 from notify.storage.mysql.connection import Session
-from notify.storage.mysql.deliveries import add_drops, add_timers, delete_timers
+from notify.storage.mysql.deliveries import ANY_REASON, add_drops, add_timers, delete_timers
 from notify_core.records import DROPPED, PENDING, QUEUED, DeliveryRecord
 
 INT_MAX: Final = (1 << 63) - 1
