@@ -12,7 +12,6 @@ import asyncio
 import json
 import resource
 import socket
-import ssl
 import sys
 import time
 from collections import deque
@@ -20,6 +19,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import uvloop
+
+from bench import tls_endpoint
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 REFUSALS = {
@@ -40,8 +41,24 @@ class Seen:
         self.latencies_ms: list[float] = []
         self.kept: list[tuple[str, float]] = []
 
+    def answer(self) -> None:
+        self.answered += 1
+
 
 seen = Seen()
+
+
+def length_of(data: bytes, end: int) -> int:
+    """The length of a request whose head ends there."""
+    at = data.find(b"ontent-length: ", 0, end)
+    if at < 0:
+        at = data.find(b"ontent-Length: ", 0, end)
+    return end + int(data[at + 15 : data.find(b"\r", at)])
+
+
+def whole_length(data: bytes) -> int:
+    """The length of a request by its first piece, which holds its whole head."""
+    return length_of(data, data.index(b"\r\n\r\n") + 4)
 
 
 class Swift(asyncio.Protocol):
@@ -60,16 +77,12 @@ class Swift(asyncio.Protocol):
         else:
             if self._begun:
                 data, self._begun = self._begun + data, b""
-            end = data.find(b"\r\n\r\n")
-            at = data.find(b"ontent-length: ", 0, end)
-            if at < 0:
-                at = data.find(b"ontent-Length: ", 0, end)
-            if end < 0:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
                 self._begun = data
                 return
-            length = int(data[at + 15 : data.find(b"\r", at)]) if at >= 0 else 0
-            self._left = end + 4 + length - len(data)
-            self.began(data, end + 4)
+            self._left = length_of(data, end) - len(data)
+            self.began(data, end)
         if not self._left:
             self.complete()
 
@@ -191,10 +204,9 @@ async def main() -> None:
         server = await loop.create_server(kind, sock=listening(), backlog=BACKLOG)
         ports[name] = server.sockets[0].getsockname()[1]
     if asked.certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(asked.certificate)
-        server = await loop.create_server(Swift, sock=listening(), ssl=context, backlog=BACKLOG)
-        ports["tls"] = server.sockets[0].getsockname()[1]
+        listener = listening()
+        tls_endpoint.serve(listener, asked.certificate, ANSWER, seen.answer, whole_length)
+        ports["tls"] = listener.getsockname()[1]
     print(json.dumps(ports), flush=True)
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         print(json.dumps(COMMANDS[line.strip()]()), flush=True)
