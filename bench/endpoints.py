@@ -16,11 +16,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import uvloop
 
-from bench import tls_endpoint
+from bench.tls_endpoint import TlsEndpoint
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 REFUSALS = {
@@ -30,6 +30,7 @@ REFUSALS = {
 DRIP_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"
 DRIP_S = 1.0
 LATENCY_S = 0.005
+KEEPING_S = 0.05
 BACKLOG = 4096
 
 
@@ -97,7 +98,7 @@ class Swift(asyncio.Protocol):
 class Slow(Swift):
     """Answers after LATENCY_S and keeps how long the request was under way ("sent_ns")."""
 
-    due: "deque[tuple[float, asyncio.Transport]]" = deque()
+    due: ClassVar["deque[tuple[float, asyncio.Transport]]"] = deque()
 
     def began(self, data: bytes, body_at: int) -> None:
         if data.startswith(b'{"sent_ns":', body_at):
@@ -124,13 +125,20 @@ class Slow(Swift):
 
 
 class Keeping(Swift):
-    """Answers at once and keeps which delivery came when: target and webhook-id, monotonic s."""
+    """Keeps which delivery came when (target and webhook-id, monotonic s); answers later."""
 
     def began(self, data: bytes, body_at: int) -> None:
         target = data[data.find(b" ") + 1 : data.find(b" HTTP")].decode()
         at = data.find(b"webhook-id: ") + 12
         number = data[at : data.find(b"\r", at)].decode()
         seen.kept.append((f"{target} {number}", time.monotonic()))
+
+    def complete(self) -> None:
+        asyncio.get_running_loop().call_later(KEEPING_S, self.answer)
+
+    def answer(self) -> None:
+        if not self.transport.is_closing():
+            super().complete()
 
 
 class Hanging(Swift):
@@ -205,7 +213,7 @@ async def main() -> None:
         ports[name] = server.sockets[0].getsockname()[1]
     if asked.certificate:
         listener = listening()
-        tls_endpoint.serve(listener, asked.certificate, ANSWER, seen.answer, whole_length)
+        TlsEndpoint(listener, asked.certificate, ANSWER, seen.answer, whole_length).start()
         ports["tls"] = listener.getsockname()[1]
     print(json.dumps(ports), flush=True)
     while line := await loop.run_in_executor(None, sys.stdin.readline):

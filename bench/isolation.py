@@ -6,6 +6,7 @@ and with it, as much for each as for each healthy one.
 
 Full: the queues are full; how fast those of the healthy are drained. Paced: deliveries come at a
 fixed rate, evenly over the subscriptions; from the push to their arrival at the endpoint.
+Waited: for its core, which other programs had; above a few percent latencies say little.
 """
 
 import argparse
@@ -76,10 +77,14 @@ class Crowd:
             began = await self._reach(before + FROM * wanted, sender)
             ended = await self._reach(before + TO * wanted, sender)
         ground.endpoints.ask("latencies")
-        done, seconds, used_s = (b - a for a, b in zip(began, ended, strict=True))
+        done, seconds, used_s, waited_s = (b - a for a, b in zip(began, ended, strict=True))
         if not done:
             raise NotifyError(f"no healthy endpoint was called for {FULL_S:g} s")
-        return {"per_s": done / seconds, "per_core_s": done / max(used_s, 0.01)}
+        return {
+            "per_s": done / seconds,
+            "per_core_s": done / max(used_s, 0.01),
+            "waited_percent": waited_s / seconds * 100,
+        }
 
     async def paced(self, *, sick: bool) -> dict[str, float]:
         """Latencies of the healthy, in ms, at the asked rate."""
@@ -88,9 +93,9 @@ class Crowd:
         with ground.service("sender", measured=True) as sender:
             await self._push_evenly(sender, SETTLE_S, self.chosen(sick=sick))
             ground.endpoints.ask("latencies")
-            used_s = sender.cpu_s()
+            used_s, waited_s = sender.cpu_s(), sender.waited_s()
             await self._push_evenly(sender, self._asked.seconds, self.chosen(sick=sick))
-            used_s = sender.cpu_s() - used_s
+            used_s, waited_s = sender.cpu_s() - used_s, sender.waited_s() - waited_s
             latencies = sorted(ground.endpoints.ask("latencies"))
         if len(latencies) < 100:
             raise NotifyError(f"only {len(latencies)} deliveries arrived: nothing to measure")
@@ -100,6 +105,7 @@ class Crowd:
             "p50_ms": cuts[49],
             "p99_ms": cuts[98],
             "cpu_percent": used_s / self._asked.seconds * 100,
+            "waited_percent": waited_s / self._asked.seconds * 100,
         }
 
     async def _push_evenly(self, sender: Service, seconds: float, chosen: Sequence[int]) -> None:
@@ -128,11 +134,14 @@ class Crowd:
     def _answered(self) -> int:
         return int(self._ground.endpoints.ask("answered"))
 
-    async def _reach(self, wanted: float, sender: Service) -> tuple[int, float, float]:
-        """Wait for so many answers, FULL_S at most: answers, monotonic s, CPU s of the Sender."""
+    async def _reach(self, wanted: float, sender: Service) -> tuple[int, float, float, float]:
+        """Wait for so many answers, FULL_S at most.
+
+        Answers, monotonic s; of the Sender: CPU s, and s that it waited for its core.
+        """
         until = time.monotonic() + FULL_S
         while True:
-            found = self._answered(), time.monotonic(), sender.cpu_s()
+            found = self._answered(), time.monotonic(), sender.cpu_s(), sender.waited_s()
             if found[0] >= wanted or found[1] >= until:
                 return found
             await asyncio.sleep(LOOK_S)
@@ -171,14 +180,15 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
 def show(result: dict[str, Any]) -> None:
     console = Console()
     console.print(
-        f"{result['subscriptions']:,} subscriptions, {result['sick']} of them sick: the healthy keep"
-        f" {result['throughput_kept']:.0%} of their throughput"
+        f"{result['subscriptions']:,} subscriptions, {result['sick']} of them sick: the healthy"
+        f" keep {result['throughput_kept']:.0%} of their throughput"
         f" ({result['throughput_of_a_core_kept']:.0%} by CPU time); at {result['rate']:,}/s their"
         f" p99 is {result['p99_times']:.1f} times what it is without"
     )
-    table = Table("", "deliveries/s", "of a core", "p50 ms", "p99 ms", "CPU %")
+    table = Table("", "deliveries/s", "of a core", "p50 ms", "p99 ms", "CPU %", "waited %")
     for name, found in result["phases"].items():
-        fields = ("per_s", "per_core_s", "p50_ms", "p99_ms", "cpu_percent")
+        fields = ("per_s", "per_core_s", "p50_ms", "p99_ms", "cpu_percent",
+                  "waited_percent")  # fmt: skip
         table.add_row(name, *(f"{found[f]:,.1f}" if f in found else "" for f in fields))
     console.print(table)
 

@@ -49,10 +49,9 @@ def body(sent_ns: int = 0) -> bytes:
     return head + b"x" * (BODY_BYTES - len(head) - 2) + b'"}'
 
 
-def pin(pid: int, *, measured: bool) -> None:
-    """Give a process the first core, or all others; a machine of one core shares it."""
-    if len(CORES) > 1:
-        os.sched_setaffinity(pid, {CORES[0]} if measured else set(CORES[1:]))
+def waited_s(pid: int) -> float:
+    """Seconds for which a process could have run and other programs had its core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def certificate(directory: Path, hosts: int) -> Path:
@@ -97,12 +96,17 @@ class Endpoints:
 
 
 class Ground:
-    """Private servers and the endpoints, none of them on the core of what is measured."""
+    """Private servers and the endpoints.
 
-    def __init__(self, stack: ExitStack, https_hosts: int = 0) -> None:
+    pinned: keep them off the core of what is measured; else all processes share all cores.
+    """
+
+    def __init__(self, stack: ExitStack, https_hosts: int = 0, *, pinned: bool = True) -> None:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        pin(os.getpid(), measured=False)
+        self._pinned = pinned and len(CORES) > 1
+        if self._pinned:
+            os.sched_setaffinity(0, set(CORES[1:]))
         self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self.redis, self.database = RedisServer(), Mariadb(SETTINGS)
         stack.callback(self.database.remove)
@@ -131,11 +135,17 @@ class Ground:
         """A service as a process, up; stopped at the end."""
         command = [sys.executable, "-m", f"notify.{name}", *arguments]
         with process(command, self.environ | environ) as made:
-            pin(made.pid, measured=measured)
+            if measured:
+                self.measure(made.pid)
             assert made.stdout is not None
             line = made.stdout.readline()
             assert line, f"notify {name} ended"
             yield Service(made, line.split()[-1])
+
+    def measure(self, pid: int) -> None:
+        """Give a process the first core; a machine of one core shares it."""
+        if self._pinned:
+            os.sched_setaffinity(pid, {CORES[0]})
 
     async def fresh_queue(self) -> None:
         """An empty queue."""
@@ -180,6 +190,9 @@ class Service:
 
     def cpu_s(self) -> float:
         return cpu_s(self.pid)
+
+    def waited_s(self) -> float:
+        return waited_s(self.pid)
 
 
 class Configured:

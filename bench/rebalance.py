@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
@@ -31,7 +31,9 @@ from notify.domain.errors import NotifyError
 SENDERS = 3
 SETTLE_S = 12.0
 LOOK_S = 0.25
+ARRIVING_S = 0.005
 WINDOW_S = 1.0
+METRICS_S = 30
 # The lease of a chunk is 30 s: so long may what a killed one held be missing.
 PATIENCE_S = 60.0
 
@@ -71,6 +73,13 @@ class Load:
             self.times[target, message] += 1
             self._arrived.setdefault((target, message), at_s)
 
+    async def arriving(self) -> None:
+        """Return at a moment when deliveries arrive."""
+        count = len(self.times)
+        while len(self.times) == count:
+            await asyncio.sleep(ARRIVING_S)
+            self.look()
+
     def missing(self, before_s: float) -> int:
         """Deliveries accepted before that moment that have not arrived."""
         messages = {message for message, at_s in self._accepted.items() if at_s < before_s}
@@ -102,7 +111,7 @@ async def attempts(sender: Service) -> float:
     """The tries that a Sender has begun."""
 
     def read() -> str:
-        with urllib.request.urlopen(sender.url + "/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(sender.url + "/metrics", timeout=METRICS_S) as answer:
             return str(answer.read().decode())
 
     text = await asyncio.to_thread(read)
@@ -123,13 +132,18 @@ async def until(condition: Callable[[], bool], load: Load) -> float | None:
     return None
 
 
-async def share_taken(added: Service, all_of_them: list[Service], since_s: float) -> float | None:
-    """Seconds until the added one makes at least half of its fair share of the tries."""
+async def tries(senders: Sequence[Service]) -> list[float]:
+    """What each of them begins in WINDOW_S."""
+    before = [await attempts(one) for one in senders]
+    await asyncio.sleep(WINDOW_S)
+    return [await attempts(one) - b for one, b in zip(senders, before, strict=True)]
+
+
+async def share_taken(senders: Sequence[Service], since_s: float) -> float | None:
+    """Seconds until the last of them makes at least half of its fair share of the tries."""
     while time.monotonic() - since_s < PATIENCE_S:
-        before = [await attempts(one) for one in all_of_them]
-        await asyncio.sleep(WINDOW_S)
-        made = [await attempts(one) - b for one, b in zip(all_of_them, before, strict=True)]
-        if made[all_of_them.index(added)] >= sum(made) / len(made) / 2:
+        made = await tries(senders)
+        if made[-1] >= sum(made) / len(made) / 2:
             return time.monotonic() - since_s
     return None
 
@@ -153,7 +167,7 @@ async def after(load: Load, event_s: float, endpoints: int) -> dict[str, Any]:
 
 async def measure(asked: argparse.Namespace) -> dict[str, Any]:
     with ExitStack() as stack:
-        ground = Ground(stack)
+        ground = Ground(stack, pinned=False)
         api = stack.enter_context(ground.service("api", "--port=0"))
         for name in ("maker", "marker"):
             stack.enter_context(ground.service(name))
@@ -187,11 +201,15 @@ async def events(
     # Starting a process takes a while, in which nothing else of this one runs.
     added = await asyncio.to_thread(lambda: stack.enter_context(ground.service("sender")))
     event_s = time.monotonic()
-    share_s = await share_taken(added, [*senders, added], event_s)
-    found = {"steady": steady, "added": await after(load, event_s, count)}
-    found["added"]["half_of_its_share_s"] = share_s
+    share_s, since = await asyncio.gather(
+        share_taken([*senders, added], event_s), after(load, event_s, count)
+    )
+    found = {"steady": steady, "added": {**since, "half_of_its_share_s": share_s}}
+    made = await tries(senders)
+    busiest = senders[made.index(max(made))]
+    await load.arriving()  # so that it is killed with requests under way
     event_s = time.monotonic()
-    senders[0].process.kill()
+    busiest.process.kill()
     found["killed"] = await after(load, event_s, count)
     found["all"] = {"delivered": len(load.times), "doubled": load.doubled}
     return found

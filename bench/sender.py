@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.baseline.naive_queue import MARKS, QUEUE
-from bench.lone_sender import LOOK_S, Configured, Ground, body, pin
+from bench.lone_sender import LOOK_S, Configured, Ground, body, waited_s
 from bench.whole_flow import cpu_s, process
 from notify.cli.api_client import ApiError
 from notify.domain.errors import NotifyError
@@ -63,11 +63,12 @@ CONTENDERS = [
 
 
 class Rate(NamedTuple):
-    """What one run showed."""
+    """What one run showed; waited: for its core, which other programs had."""
 
     per_s: float
     per_core_s: float
     redis_s_per_100k: float
+    waited_percent: float
 
 
 class Runs:
@@ -154,26 +155,32 @@ class Runs:
 
     async def _process(self, command: list[str], deliveries: int, counted: Counted) -> Rate:
         with process([sys.executable, "-m", *command], {}) as made:
-            pin(made.pid, measured=True)
+            self._ground.measure(made.pid)
             return await self._measure(made.pid, deliveries, counted)
 
     async def _measure(self, pid: int, deliveries: int, counted: Counted) -> Rate:
         """Watch it work the queue off."""
         first = await self._reach(pid, deliveries // WARM, counted)
         last = await self._reach(pid, deliveries, counted)
-        done, seconds, used_s, redis_s = (b - a for a, b in zip(first, last, strict=True))
-        return Rate(done / seconds, done / max(used_s, 0.01), redis_s / done * 100_000)
+        done, seconds, used_s, redis_s, waited = (b - a for a, b in zip(first, last, strict=True))
+        return Rate(
+            done / seconds,
+            done / max(used_s, 0.01),
+            redis_s / done * 100_000,
+            waited / seconds * 100,
+        )
 
     async def _reach(
         self, pid: int, wanted: int, counted: Counted
-    ) -> tuple[int, float, float, float]:
+    ) -> tuple[int, float, float, float, float]:
+        """Wait for so many: count, monotonic s, CPU s of it and of Redis, s waited for a core."""
         seen, since = -1, time.monotonic()
         while True:
-            used_s = cpu_s(pid)  # first: a contender that has no more to do may end
+            used_s, waited = cpu_s(pid), waited_s(pid)
             now = time.monotonic()
             count = await counted()
             if count >= wanted:
-                return count, now, used_s, cpu_s(self._ground.redis.pid)
+                return count, now, used_s, cpu_s(self._ground.redis.pid), waited
             if count > seen:
                 seen, since = count, now
             elif now - since > STALLED_S:
@@ -218,13 +225,19 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
         for name, some in rates.items()
     }  # fmt: skip
     return {
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "machine": machine(),
         "load": os.getloadavg()[0],
         "deliveries": asked.deliveries,
         "rounds": asked.rounds,
         "ratios": ratios(medians),
         "rates": medians,
     }
+
+
+def machine() -> str:
+    """Whose figures these are."""
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {python}"
 
 
 def ratios(rates: dict[str, dict[str, float]]) -> dict[str, float]:
@@ -246,7 +259,7 @@ def show(result: dict[str, Any]) -> None:
     )
     for name, ratio in result["ratios"].items():
         console.print(f"{name}: {ratio:g}x")
-    table = Table("", "deliveries/s", "of a core", "CPU s per 100 000", "Redis")
+    table = Table("", "deliveries/s", "of a core", "CPU s per 100 000", "Redis", "waited %")
     for name, rate in result["rates"].items():
         table.add_row(
             name,
@@ -254,6 +267,7 @@ def show(result: dict[str, Any]) -> None:
             f"{rate['per_core_s']:,.0f}",
             f"{100_000 / rate['per_core_s']:.2f}",
             f"{rate['redis_s_per_100k']:.2f}",
+            f"{rate['waited_percent']:.0f}",
         )
     console.print(table)
 

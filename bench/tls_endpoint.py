@@ -24,56 +24,65 @@ class Peer:
         self.left = 0
 
 
-def serve(
-    listener: socket.socket,
-    pem: str,
-    answer: bytes,
-    answered: Callable[[], None],
-    length_of: Callable[[bytes], int],
-) -> None:
-    """Serve on a daemon thread. length_of: a request's whole length by its first piece."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    poll = select.epoll()
-    poll.register(listener.fileno(), select.EPOLLIN)
-    peers: dict[int, Peer] = {}
+class TlsEndpoint:
+    """length_of: a request's whole length by its first piece. answered: called at each answer."""
 
-    def accept() -> None:
-        plain, _ = listener.accept()
-        plain.setblocking(False)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock = context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
-        peers[sock.fileno()] = Peer(sock)
-        poll.register(sock.fileno(), select.EPOLLIN)
+    def __init__(
+        self,
+        listener: socket.socket,
+        pem: str,
+        answer: bytes,
+        answered: Callable[[], None],
+        length_of: Callable[[bytes], int],
+    ) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(pem)
+        self._listener = listener
+        self._answer = answer
+        self._answered = answered
+        self._length_of = length_of
+        self._poll = select.epoll()
+        self._peers: dict[int, Peer] = {}
 
-    def read(peer: Peer) -> None:
-        if not peer.shaken:
-            peer.sock.do_handshake()
-            peer.shaken = True
-        # What TLS has decoded is not announced by the poll: until it wants more from the socket.
-        while data := peer.sock.recv(READ_BYTES):
-            peer.left += (0 if peer.left else length_of(data)) - len(data)
-            if not peer.left:
-                answered()
-                peer.sock.send(answer)
-                if not peer.sock.pending():
-                    return
-        raise ConnectionResetError
+    def start(self) -> None:
+        """Serve on a daemon thread."""
+        self._poll.register(self._listener.fileno(), select.EPOLLIN)
+        threading.Thread(target=self._serve, daemon=True).start()
 
-    def run() -> None:
+    def _serve(self) -> None:
         while True:
-            for number, _ in poll.poll():
-                if number == listener.fileno():
-                    accept()
+            for number, _ in self._poll.poll():
+                peer = self._peers.get(number)
+                if peer is None:
+                    self._accept()
                     continue
-                peer = peers[number]
                 try:
-                    read(peer)
+                    self._read(peer)
                 except ssl.SSLWantReadError:
                     pass
                 except OSError:
-                    del peers[number]
-                    poll.unregister(number)
+                    del self._peers[number]
+                    self._poll.unregister(number)
                     peer.sock.close()
 
-    threading.Thread(target=run, daemon=True).start()
+    def _accept(self) -> None:
+        plain, _ = self._listener.accept()
+        plain.setblocking(False)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock = self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        self._peers[sock.fileno()] = Peer(sock)
+        self._poll.register(sock.fileno(), select.EPOLLIN)
+
+    def _read(self, peer: Peer) -> None:
+        if not peer.shaken:
+            peer.sock.do_handshake()
+            peer.shaken = True
+        # What is decoded already is not announced by the poll.
+        while data := peer.sock.recv(READ_BYTES):
+            peer.left += (0 if peer.left else self._length_of(data)) - len(data)
+            if not peer.left:
+                self._answered()
+                peer.sock.send(self._answer)
+                if not peer.sock.pending():
+                    return
+        raise ConnectionResetError

@@ -33,18 +33,16 @@ Settled = tuple[Job, int, str, float]
 
 
 async def take(client: "redis.asyncio.Redis", jobs: "asyncio.Queue[Job]") -> None:
-    """Keep as many jobs at hand as are under way."""
+    """Keep jobs at hand: some are asked for as soon as those before are begun or wait here."""
     while True:
         pipe = client.pipeline(transaction=False)
-        for _ in range(jobs.maxsize - jobs.qsize()):
+        for _ in range(CONCURRENCY):
             pipe.lmove(QUEUE, UNDER_WAY, "LEFT", "RIGHT")
         found = [job_of(raw) for raw in await pipe.execute() if raw is not None]
         for job in found:
-            jobs.put_nowait(job)
+            await jobs.put(job)
         if not found:
             await asyncio.sleep(PAUSE_S)
-        while jobs.qsize() > jobs.maxsize // 2:
-            await asyncio.sleep(PAUSE_S / 10)
 
 
 async def mark(client: "redis.asyncio.Redis", ended: "asyncio.Queue[Settled]") -> None:
@@ -85,7 +83,7 @@ async def work(
 
 async def run(socket: str, targets: dict[int, Target]) -> None:
     client = redis.asyncio.Redis(unix_socket_path=socket)
-    jobs: asyncio.Queue[Job] = asyncio.Queue(2 * CONCURRENCY)
+    jobs: asyncio.Queue[Job] = asyncio.Queue(CONCURRENCY)
     ended: asyncio.Queue[Settled] = asyncio.Queue()
     async with (
         aiohttp.ClientSession(
