@@ -34,8 +34,9 @@ LOOK_S = 0.25
 ARRIVING_S = 0.005
 WINDOW_S = 1.0
 METRICS_S = 30
-# The lease of a chunk is 30 s: so long may what a killed one held be missing.
 PATIENCE_S = 60.0
+# What a killed one held is taken over when its lease of 30 s ran out, by a look each 10 s.
+TAKEOVER_S = 45.0
 
 
 class Load:
@@ -148,13 +149,13 @@ async def share_taken(senders: Sequence[Service], since_s: float) -> float | Non
     return None
 
 
-async def after(load: Load, event_s: float, endpoints: int) -> dict[str, Any]:
+async def after(load: Load, event_s: float, endpoints: int, settle_s: float) -> dict[str, Any]:
     """What can be said of an event."""
     doubled = load.doubled
     served = await until(lambda: len(load.served_s(event_s)) == endpoints, load)
     whole = await until(lambda: not load.missing(event_s), load)
     whole_s = None if whole is None else time.monotonic() - event_s
-    await asyncio.sleep(SETTLE_S)
+    await asyncio.sleep(event_s + settle_s - time.monotonic())
     load.look()
     return {
         "every_subscription_served_s": None if served is None else max(load.served_s(event_s)),
@@ -202,7 +203,7 @@ async def events(
     added = await asyncio.to_thread(lambda: stack.enter_context(ground.service("sender")))
     event_s = time.monotonic()
     share_s, since = await asyncio.gather(
-        share_taken([*senders, added], event_s), after(load, event_s, count)
+        share_taken([*senders, added], event_s), after(load, event_s, count, SETTLE_S)
     )
     found = {"steady": steady, "added": {**since, "half_of_its_share_s": share_s}}
     made = await tries(senders)
@@ -210,7 +211,7 @@ async def events(
     await load.arriving()  # so that it is killed with requests under way
     event_s = time.monotonic()
     busiest.process.kill()
-    found["killed"] = await after(load, event_s, count)
+    found["killed"] = await after(load, event_s, count, TAKEOVER_S)
     found["all"] = {"delivered": len(load.times), "doubled": load.doubled}
     return found
 
