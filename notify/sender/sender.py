@@ -51,8 +51,8 @@ DUE_STEP_MS: Final = 10
 TEND_MS: Final = 5000
 # Small chunks are claimed several at a time, up to so many.
 CLAIM_CHUNKS_MAX: Final = 32
-# A consumer that becomes another Sender's is given up when nothing of it is under way any more: what
-# takes longer than any time-out is cut off.
+# A consumer that becomes another Sender's is given up when nothing of it is under way any more:
+# what takes longer than any time-out is cut off.
 RELEASE_S: Final = 65.0
 HURRY_S: Final = 0.5
 

@@ -16,9 +16,9 @@ from typing import Final, cast
 from notify.config import SenderConfig
 from notify.domain.errors import TransportError
 from notify.domain.ports import Answer
+from notify.transport.alert import tls_reason
 from notify.transport.exchange import Exchange
 from notify_core import answer
-from notify.transport.alert import tls_reason
 
 # A loop rounds its timers to milliseconds; what is left below that counts as expired.
 _TIMER_SLACK_S = 0.001
