@@ -96,7 +96,12 @@ def test_hostile_consumers_slow_down_nobody_else(run, notify):
 
     async def scenario():
         # In a process of their own: what they burn shall not be taken for Notify's.
-        async with hostile_process() as urls, notify() as (it, api), Receiver() as healthy:
+        flags = {"sender.breaker_failures": 100_000}  # or they would soon be called less
+        async with (
+            hostile_process() as urls,
+            notify(flags) as (it, api),
+            Receiver() as healthy,
+        ):
             shop = await api.producer()
             bad = {
                 name: await api.subscribe(shop, Elsewhere(url), name, 2000, retry=OFTEN)
