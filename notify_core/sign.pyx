@@ -10,7 +10,8 @@ from libc.stdint cimport int64_t
 
 from notify_core.buffer cimport Buffer
 
-from notify_core.ed25519 import PRIVATE_PREFIX, decode_base64, private_key
+from notify_core.ed25519 import PRIVATE_PREFIX as _PRIVATE_PREFIX
+from notify_core.ed25519 import decode_base64, private_key
 from notify_core.errors import SecretError
 
 PREFIX = "whsec_"
@@ -37,10 +38,10 @@ def decode_secret(text):
     `whsec_` and the base64 of 24 to 64 bytes: these bytes, for v1. `whsk_` and the base64 of an
     ed25519 key: that key, for v1a. Raises SecretError, which says what it is not.
     """
-    if text.startswith(PRIVATE_PREFIX):
+    if text.startswith(_PRIVATE_PREFIX):
         return private_key(text)
     if not text.startswith(PREFIX):
-        raise SecretError(f"a signing secret starts with {PREFIX} or {PRIVATE_PREFIX}")
+        raise SecretError(f"a signing secret starts with {PREFIX} or {_PRIVATE_PREFIX}")
     key = decode_base64(text, PREFIX)
     _check_size(key)
     return key

@@ -15,7 +15,7 @@ SHOWN_CHARS_MAX = 200
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=9000, show_default=True, help="Port to listen on.")
-@click.option("--secret", help="The consumer's whsec_ secret; wrong signatures are answered 401.")
+@click.option("--secret", help="The consumer's secret; wrong signatures are answered 401.")
 @click.option("--status", default=200, show_default=True, help="What to answer otherwise.")
 def listen(host: str, port: int, secret: str | None, status: int) -> None:
     """Receive deliveries and print them, one line each, until Ctrl-C. Not for production."""

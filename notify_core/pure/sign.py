@@ -5,7 +5,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from notify_core.ed25519 import PRIVATE_PREFIX, PrivateKey, decode_base64, private_key
+from notify_core.ed25519 import PRIVATE_PREFIX as _PRIVATE_PREFIX
+from notify_core.ed25519 import PrivateKey, decode_base64, private_key
 from notify_core.errors import SecretError
 
 PREFIX: Final = "whsec_"
@@ -20,10 +21,10 @@ def decode_secret(text: str) -> bytes | PrivateKey:
     `whsec_` and the base64 of 24 to 64 bytes: these bytes, for v1. `whsk_` and the base64 of an
     ed25519 key: that key, for v1a. Raises SecretError, which says what it is not.
     """
-    if text.startswith(PRIVATE_PREFIX):
+    if text.startswith(_PRIVATE_PREFIX):
         return private_key(text)
     if not text.startswith(PREFIX):
-        raise SecretError(f"a signing secret starts with {PREFIX} or {PRIVATE_PREFIX}")
+        raise SecretError(f"a signing secret starts with {PREFIX} or {_PRIVATE_PREFIX}")
     key = decode_base64(text, PREFIX)
     _check_size(key)
     return key

@@ -57,7 +57,8 @@ def test_every_problem_is_told_at_once_with_its_origin(tmp_path: Path) -> None:
         "NOTIFY_STORAGE_URL": "sqlite:///x.db",
         "NOTIFY_SENDER__ALLOW_CIDRS": "10.0.0.0/8, 10.0.0.1/8, nonsense",
     }
-    found = problems(environ, file=file, flags={"runtime.log_level": "loud", "api.nothing": 1})
+    flags = {"runtime.log_level": "loud", "sender.origin": "a b", "api.nothing": 1}
+    found = problems(environ, file=file, flags=flags)
     expected = [
         f"{file}: loose must be in a [section]",
         f"{file}: api.port: Expected `int`, got `str`",
@@ -66,6 +67,7 @@ def test_every_problem_is_told_at_once_with_its_origin(tmp_path: Path) -> None:
         "api.nothing: there is no option api.nothing; see `notify config`",
         "queue.depth_max must be at least 1, not -5",
         "runtime.log_level must be one of debug, info, warning, error",
+        "sender.origin must be a DNS name, such as notify.example.com",
         "sender.allow_cidrs: 10.0.0.1/8 has host bits set; write networks as 10.0.0.0/8",
     ]
     assert found[:-1] == expected

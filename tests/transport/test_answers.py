@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from notify.domain.errors import TransportError
+from notify.domain.ports import Answer
 
 CLOSE = b"connection: close\r\n"
 
@@ -78,7 +79,7 @@ def error_of(run, world, handler, timeout_ms=5000, **flags):
     ],
 )
 def test_answers(run, world, data, code, body) -> None:
-    assert answer_of(run, world, once(data)) == (code, body, "")
+    assert answer_of(run, world, once(data)) == Answer(code, body, "")
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.0 200 OK\r\n\r\n", ok(), ok(CLOSE)])
@@ -88,7 +89,7 @@ def test_a_body_without_a_length_ends_with_the_connection(run, world, head) -> N
 
 def test_retry_after_is_told(run, world) -> None:
     data = b"HTTP/1.1 503 Busy\r\nRetry-After:  120 \r\ncontent-length: 0\r\n\r\n"
-    assert answer_of(run, world, once(data)) == (503, b"", "120")
+    assert answer_of(run, world, once(data)) == Answer(503, b"", "120")
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed(run, world) -> None:
@@ -276,3 +277,13 @@ def test_a_reset_while_the_request_is_being_sent_is_told(run, world) -> None:
             assert caught.value.stage == "send"
 
     run(scenario())
+
+
+def test_what_a_validation_request_is_answered(run, world) -> None:
+    head = b"Webhook-Allowed-Rate: 120 \r\nWEBHOOK-ALLOWED-ORIGIN:\tnotify.example\r\n"
+    answer = answer_of(run, world, once(ok(head + b"content-length: 2\r\n", b"ok")))
+    assert answer == Answer(200, b"ok", "", ("notify.example", "120"))
+    # What comes with an interim answer is not the answer's.
+    interim = b"HTTP/1.1 103 Early Hints\r\nwebhook-allowed-origin: *\r\n\r\n"
+    answer = answer_of(run, world, once(interim + ok(b"content-length: 2\r\n", b"ok")))
+    assert answer.allowed == ("", "")
