@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import notify_core.answer as answer
     import notify_core.chunk as chunk
     import notify_core.fanout as fanout
     import notify_core.ids as ids
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
 
     ACCELERATED: Final[bool] = True
 elif os.environ.get("NOTIFY_PURE") == "1":
-    from notify_core.pure import chunk, fanout, ids, mark, push, receive, sign, sqltext
+    from notify_core.pure import answer, chunk, fanout, ids, mark, push, receive, sign, sqltext
 
     ACCELERATED = False
 else:
     try:
-        from notify_core import chunk, fanout, ids, mark, push, receive, sign, sqltext
+        from notify_core import answer, chunk, fanout, ids, mark, push, receive, sign, sqltext
 
         ACCELERATED = True
     except ImportError:
-        from notify_core.pure import chunk, fanout, ids, mark, push, receive, sign, sqltext
+        from notify_core.pure import answer, chunk, fanout, ids, mark, push, receive, sign, sqltext
 
         ACCELERATED = False
 
 __all__ = [
     "ACCELERATED",
+    "answer",
     "chunk",
     "fanout",
     "ids",

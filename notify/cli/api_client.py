@@ -8,7 +8,7 @@ import msgspec
 from notify.config import SenderConfig
 from notify.domain.errors import NotifyError
 from notify.domain.ports import Endpoint
-from notify.transport import HttpTransport
+from notify.transport import HttpTransport, post
 
 CALL_MS = 30_000
 
@@ -31,6 +31,7 @@ class ApiClient:
         self._endpoint = Endpoint(parts.scheme == "https", parts.hostname, parts.port, None, "/")
         self._host = parts.netloc
         self._transport = HttpTransport(config)
+        self._kept_bytes = config.response_kept_bytes
 
     async def call(self, method: str, path: str, key: str, body: Any = None) -> Any:
         """One call with a bearer key; its decoded answer. Raises ApiError, TransportError."""
@@ -39,7 +40,9 @@ class ApiClient:
             f"{method} {path} HTTP/1.1\r\nhost: {self._host}\r\nauthorization: Bearer {key}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(payload)}\r\n\r\n"
         )
-        answer = await self._transport.post(self._endpoint, head.encode(), payload, CALL_MS)
+        answer = await post(
+            self._transport, self._endpoint, head.encode(), payload, CALL_MS, self._kept_bytes
+        )
         if answer.code >= 400:
             raise ApiError(answer.code, answer.body.decode(errors="replace"))
         return msgspec.json.decode(answer.body) if answer.body else None

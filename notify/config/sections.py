@@ -86,6 +86,7 @@ class SenderConfig(_Masked):
     in_flight_max: int
     timeout_ms: int
     connect_timeout_ms: int
+    idle_read_ms: int
     response_bytes_max: int
     response_kept_bytes: int
     response_header_bytes_max: int

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from notify.domain.errors import TransportError
 from notify.domain.model import (
     Attempt,
     Consumer,
@@ -552,7 +553,7 @@ class Identity(NamedTuple):
 class Endpoint(NamedTuple):
     """A parsed consumer URL. host: lower-case name or literal address without brackets.
 
-    Endpoints that differ in their target alone share connections.
+    Endpoints that differ in their target alone, the last field, share connections.
     """
 
     tls: bool
@@ -573,11 +574,30 @@ class Answer(NamedTuple):
     retry_after: str
 
 
-class Transport(Protocol):
-    """One HTTP request at a time to an endpoint, within strict bounds."""
+class Exchange(Protocol):
+    """A request under way."""
 
-    async def post(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Answer:
-        """Send a request whose head is complete. Raises TransportError, names its stage."""
+    def cancel(self) -> None:
+        """Close its connection; `done` is not called any more. Safe to call when it is over."""
+
+
+class Transport(Protocol):
+    """Delivers HTTP requests to endpoints, within strict bounds."""
+
+    def send(
+        self,
+        endpoint: Endpoint,
+        head: bytes,
+        body: bytes,
+        timeout_ms: int,
+        kept_bytes: int,
+        done: Callable[[Answer | None, TransportError | None], None],
+    ) -> Exchange:
+        """Begin a request whose head is complete, and keep so many bytes of its answer's body.
+
+        done is called exactly once, later, never from within send: with the answer, or with
+        the error, which names its stage.
+        """
 
     async def close(self) -> None:
         """Close every connection."""

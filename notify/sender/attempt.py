@@ -11,6 +11,7 @@ from notify.domain.retry import Retry
 from notify.runtime.directory import DirectoryCache
 from notify.sender.targets import Targets
 from notify.sender.verdict import GONE, Policy, judge
+from notify.transport.post import post
 from notify_core.records import DeliveryRecord, OutcomeRecord
 
 ERROR_CHARS_MAX: Final = 500
@@ -120,7 +121,10 @@ class Attempts:
                 delivery.attempts + 1,
                 self._clock.now_ms(),
             )
-            return await self._transport.post(target.endpoint, head, body, consumer.timeout_ms), ""
+            kept_bytes = self._config.response_kept_bytes
+            return await post(
+                self._transport, target.endpoint, head, body, consumer.timeout_ms, kept_bytes
+            ), ""
         except TransportError as error:
             return None, f"{error.stage}: {error}"
         except InvalidInput as error:

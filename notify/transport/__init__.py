@@ -3,6 +3,7 @@
 from notify.transport.address import AddressGuard
 from notify.transport.client import HttpTransport
 from notify.transport.endpoint import check_headers, host_header, parse_endpoint, request_prefix
+from notify.transport.post import post
 
 __all__ = [
     "AddressGuard",
@@ -10,5 +11,6 @@ __all__ = [
     "check_headers",
     "host_header",
     "parse_endpoint",
+    "post",
     "request_prefix",
 ]

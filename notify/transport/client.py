@@ -1,18 +1,22 @@
 """The delivery client. Implements ports.Transport over pooled, bounded HTTP/1.1 connections."""
 
+import asyncio
+import logging
 import ssl
 from time import monotonic
 
 from notify.config import SenderConfig
 from notify.domain.errors import TransportError
-from notify.domain.ports import Answer, Endpoint
+from notify.domain.ports import Endpoint
 from notify.transport.address import AddressGuard
 from notify.transport.connect import Dialer
-from notify.transport.connection import StaleConnection
+from notify.transport.exchange import Done, Exchange
 from notify.transport.identity import default_context
 from notify.transport.lookup import Lookup, system_lookup
-from notify.transport.pool import Pools
+from notify.transport.pool import STOPPING, Pools
 from notify.transport.resolve import Resolver
+
+log = logging.getLogger(__name__)
 
 
 class HttpTransport:
@@ -36,6 +40,8 @@ class HttpTransport:
             config.connect_timeout_ms,
         )
         self._pools = Pools(config, dialer.dial)
+        self._loop = asyncio.get_running_loop()
+        self._dials: set[asyncio.Task[None]] = set()
         self.requests_in_flight = 0
 
     @property
@@ -43,35 +49,67 @@ class HttpTransport:
         """Connections being opened, busy or idle."""
         return self._pools.open
 
-    async def post(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Answer:
-        """Send a request whose head is complete. Raises TransportError, names its stage.
+    def send(
+        self,
+        endpoint: Endpoint,
+        head: bytes,
+        body: bytes,
+        timeout_ms: int,
+        kept_bytes: int,
+        done: Done,
+    ) -> Exchange:
+        """Begin a request whose head is complete; done is called once, never from within.
 
-        A kept connection that the endpoint had closed is replaced once by a fresh one, as long
-        as not a byte of an answer had come. Cancelling closes the connection.
+        Written at once where an idle connection is there. A kept connection that the endpoint
+        had closed is replaced once by a fresh one, as long as not a byte of an answer had come.
         """
         deadline = monotonic() + timeout_ms / 1000
-        pools = self._pools
+        exchange = Exchange(self, endpoint, head, body, timeout_ms, deadline, kept_bytes, done)
         self.requests_in_flight += 1
-        connection = pools.take(endpoint)
-        try:
-            if connection is not None:
-                try:
-                    return await connection.exchange(head, body, timeout_ms, deadline)
-                except StaleConnection:
-                    connection = None
-            connection = await pools.connect(endpoint, timeout_ms, deadline)
-            try:
-                return await connection.exchange(head, body, timeout_ms, deadline)
-            except StaleConnection:
-                raise TransportError(
-                    "closed", "the endpoint closed the connection as soon as it was made"
-                ) from None
-        finally:
-            self.requests_in_flight -= 1
-            if connection is not None:
-                pools.give_back(connection)
+        connection = self._pools.take(endpoint)
+        if connection is None:
+            self.dial(exchange)
+        elif not connection.begin(exchange):
+            exchange.replace()
+        return exchange
+
+    def dial(self, exchange: Exchange) -> None:
+        """Begin the exchange on a fresh connection as soon as there is one."""
+        task = self._loop.create_task(self._dial(exchange))
+        exchange.task = task
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
 
     async def close(self) -> None:
         """Close every connection. Requests under way fail with the stage "closed"."""
+        dials = list(self._dials)
+        for task in dials:
+            task.cancel()
+        await asyncio.gather(*dials, return_exceptions=True)
         await self._pools.close()
         await self._resolver.close()
+
+    async def _dial(self, exchange: Exchange) -> None:
+        error: TransportError | None = None
+        try:
+            connection = await self._pools.connect(
+                exchange.endpoint, exchange.timeout_ms, exchange.deadline
+            )
+        except TransportError as told:
+            error = told
+        except asyncio.CancelledError:
+            exchange.end(None, TransportError("closed", STOPPING))
+            raise
+        except Exception:
+            log.exception("connecting to %s failed", exchange.endpoint.host)
+            error = TransportError(
+                "connect", "connecting failed inside Notify, see the Sender's log"
+            )
+        exchange.task = None
+        if error is not None:
+            exchange.end(None, error)
+        elif exchange.over:
+            # Cancelled in the very moment in which the connection was there.
+            connection.give_up()
+        elif not connection.begin(exchange):
+            exchange.replace()

@@ -9,7 +9,7 @@ from time import monotonic
 from notify.config import SenderConfig
 from notify.domain.errors import TransportError
 from notify.domain.ports import Endpoint, Identity
-from notify.transport.connection import Connection, limits_of
+from notify.transport.connection import Connection
 
 # What identifies a connection: endpoints that differ in their target alone share a pool.
 Origin = tuple[bool, str, int, Identity | None]
@@ -22,7 +22,7 @@ SURPLUS_IDLE_S = 1.0
 # How long closing waits for the loop to let go of the sockets.
 CLOSE_WAIT_S = 1.0
 
-_STOPPING = "the sender is stopping"
+STOPPING = "the sender is stopping"
 
 
 class _Pool:
@@ -42,7 +42,7 @@ class Pools:
     def __init__(self, config: SenderConfig, dial: Dial) -> None:
         self._loop = asyncio.get_running_loop()
         self._dial = dial
-        self._limits = limits_of(config)
+        self._config = config
         self._idle_max = config.idle_connections_max
         self._idle_s = config.idle_ms / 1000
         self._connections_max = config.in_flight_max
@@ -64,10 +64,7 @@ class Pools:
         return pool.idle.pop() if pool is not None and pool.idle else None
 
     def give_back(self, connection: Connection) -> None:
-        """End the use of a connection: keep it where it can serve again, else close it."""
-        if not connection.idle:
-            connection.abort()
-            return
+        """Keep a connection, whose exchange has ended, for the next."""
         idle = self._pool_of[connection].idle
         surplus = len(idle) >= self._idle_max and self._idle_s > SURPLUS_IDLE_S
         idle.append(connection)
@@ -86,7 +83,7 @@ class Pools:
             if kept is not None:
                 return kept
         self._check_open()
-        connection = Connection(self._limits, self._loop, self._lost)
+        connection = Connection(self._config, self._loop, self.give_back, self._lost)
         pool = self._pools.setdefault(endpoint[:4], _Pool(endpoint[:4]))
         pool.open += 1
         self._pool_of[connection] = pool
@@ -94,7 +91,7 @@ class Pools:
             await self._dial(endpoint, connection, deadline, timeout_ms)
             self._check_open()
         except BaseException:
-            connection.abort()
+            connection.give_up()
             self._lost(connection)
             raise
         return connection
@@ -103,7 +100,7 @@ class Pools:
         """Close every connection; what is under way on one fails with the stage "closed"."""
         self._closed = True
         for connection in list(self._pool_of):
-            connection.fail("closed", _STOPPING)
+            connection.fail("closed", STOPPING)
         self._wake(len(self._waiting))
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_WAIT_S):
@@ -113,7 +110,7 @@ class Pools:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise TransportError("closed", _STOPPING)
+            raise TransportError("closed", STOPPING)
 
     def _evict(self) -> bool:
         """Close the idle connection that would end first; False where all are busy."""
@@ -125,7 +122,7 @@ class Pools:
         if oldest is None:
             return False
         self._lost(oldest)
-        oldest.abort()
+        oldest.give_up()
         return True
 
     async def _place(self, timeout_ms: int, deadline: float) -> None:

@@ -50,8 +50,7 @@ class Fused:
         call = getattr(self._port, name)
         if name != self._fuse.method:
             return call
-        assert iscoroutinefunction(call)
-        return self._watched(call)
+        return self._watched(call) if iscoroutinefunction(call) else self._watched_send(call)
 
     def _watched(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def watched(*arguments: Any, **named: Any) -> Any:
@@ -62,6 +61,18 @@ class Fused:
             if meant:
                 die()
             return answer
+
+        return watched
+
+    def _watched_send(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        """Of a request, "after" is when it was answered."""
+
+        def watched(*arguments: Any) -> Any:
+            meant = self._fuse.meant(arguments)
+            if meant and self._fuse.when == "before":
+                die()
+            *rest, done = arguments
+            return send(*rest, (lambda *_: die()) if meant else done)
 
         return watched
 

@@ -36,7 +36,7 @@ def notify() -> Callable[..., Instance]:
 
 @pytest.fixture
 def doomed() -> Callable[..., Instance]:
-    """The same, killing itself "before storage.mark" or "after transport.post 10" times."""
+    """The same, killing itself "before storage.mark" or "after transport.send 10" times."""
 
     def start(data_dir: Path, moment: str, **options: object) -> Instance:
         when, method, *nth = moment.split()

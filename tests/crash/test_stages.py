@@ -77,8 +77,8 @@ STAGES = {
         ("after queue.ack/in", 0),
     ],
     "delivering": [
-        ("before transport.post", 0),
-        ("after transport.post 10", DELIVERIES),
+        ("before transport.send", 0),
+        ("after transport.send 10", DELIVERIES),
         ("before queue.ack/s", DELIVERIES),
         ("after queue.ack/s", DELIVERIES),
     ],
@@ -151,7 +151,7 @@ def test_killed_between_deliveries_that_go_one_by_one(run, notify, doomed, data_
 
     async def scenario():
         async with Receiver() as receiver:
-            moment = "before transport.post 5"
+            moment = "before transport.send 5"
             async with doomed(data_dir, moment, **TOGETHER) as it, HttpApi(it.url, it.token) as api:
                 shop, *_ = await prepare(api, receiver, concurrency_max=1)
                 promised = await send_to_the_doomed(api, shop)

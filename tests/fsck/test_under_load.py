@@ -14,6 +14,7 @@ from notify_core import receive
 from notify_core.body import Limits
 from tests.fsck.conftest import DATABASE
 from tests.fsck.ground import Ground
+from tests.support.answers import Answering, Told
 
 # NOTIFY_TEST_LOOKS=500 for a longer run.
 LOOKS = int(os.environ.get("NOTIFY_TEST_LOOKS", "8"))
@@ -23,25 +24,21 @@ LASTS_S = 6.0
 GRACE_MS = 3000
 
 
-class Consumers:
+class Consumers(Answering):
     """Most answer at once; some fail, some ask to be left alone, some take their time."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.requests = 0
 
-    async def post(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Answer:
+    def answer(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Told:
         self.requests += 1
         turn = self.requests % 50
         if turn == 7:
-            return Answer(500, b"", "")
+            return 0.0, Answer(500, b"", "")
         if self.requests % 500 == 8:
-            return Answer(503, b"", "1")
-        if turn == 9:
-            await asyncio.sleep(0.3)
-        return Answer(200, b"", "")
-
-    async def close(self) -> None:
-        return None
+            return 0.0, Answer(503, b"", "1")
+        return 0.3 if turn == 9 else 0.0, Answer(200, b"", "")
 
 
 def test_nothing_is_wrong_while_everything_moves(

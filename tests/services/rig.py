@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from notify.config import Config
-from notify.domain.errors import TransportError
 from notify.domain.model import Delivery, LedgerRow, Subscription, SubscriptionStatus
 from notify.domain.ports import Answer, Endpoint, Gauge, Push, Stream, StreamKind
 from notify.maker import Maker
@@ -22,13 +21,14 @@ from notify_core.body import Limits
 from notify_core.records import MessageRecord
 from tests.simulation.loop import START_MS, SeededRandom, SimulatedClock
 from tests.simulation.world import SECRET, small_config
+from tests.support.answers import Answering, Told
 
 INGEST = Stream(StreamKind.INGEST, 0)
 MARK = Stream(StreamKind.MARK, 0)
 SECRETS = (SECRET,)
 
 # What a consumer does: an answer, or an error, after some seconds.
-Behaviour = Callable[["Request"], tuple[float, Answer | Exception]]
+Behaviour = Callable[["Request"], Told]
 
 OK = Answer(200, b"", "")
 
@@ -49,32 +49,18 @@ class Request:
         self.at_s = asyncio.get_running_loop().time()
 
 
-class Consumers:
-    """All consumers (port Transport). `hanging` counts requests under way."""
+class Consumers(Answering):
+    """All consumers (port Transport)."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.behaviour: Behaviour = lambda _: (0.0, OK)
         self.requests: list[Request] = []
-        self.hanging = 0
 
-    async def post(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Answer:
+    def answer(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Told:
         request = Request(endpoint, head, body, timeout_ms)
         self.requests.append(request)
-        seconds, result = self.behaviour(request)
-        self.hanging += 1
-        try:
-            if seconds * 1000 > timeout_ms:
-                await asyncio.sleep(timeout_ms / 1000)
-                raise TransportError("timeout", "no answer in time")
-            await asyncio.sleep(seconds)
-        finally:
-            self.hanging -= 1
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    async def close(self) -> None:
-        return None
+        return self.behaviour(request)
 
     def got(self, sub_id: int | None = None) -> list[int]:
         """The message ids of the requests, in their order."""

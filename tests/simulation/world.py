@@ -17,6 +17,7 @@ from notify_core import ids, receive
 from notify_core.body import Limits
 from tests.simulation.faulty import FaultyQueue, FaultyStorage
 from tests.simulation.loop import SeededRandom, SimulatedClock
+from tests.support.answers import Answering, Told
 
 Key = tuple[int, int]  # message id, subscription id
 
@@ -47,10 +48,11 @@ def small_config(**flags: Any) -> Config:
     )
 
 
-class SimulatedEndpoints:
+class SimulatedEndpoints(Answering):
     """Consumers that answer late, badly, twice or not at all (port Transport)."""
 
     def __init__(self, clock: SimulatedClock, random: SeededRandom) -> None:
+        super().__init__()
         self._clock = clock
         self._random = random
         self.failure_rate = 0.3
@@ -59,14 +61,17 @@ class SimulatedEndpoints:
         self.repeated: dict[Key, int] = {}  # when a delivery came again after its 2xx
         self.ids_seen: dict[Key, set[str]] = defaultdict(set)
 
-    async def post(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Answer:
+    def answer(self, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int) -> Told:
         lines = head.decode().split("\r\n")[1:-2]
         headers = dict(line.split(": ", 1) for line in lines)
         key = (int(headers["webhook-id"]), int(headers["notify-subscription"]))
-        await self._clock.sleep(self._random.choice((0.001, 0.01, 0.1, 1.0)))
+        seconds = self._random.choice((0.001, 0.01, 0.1, 1.0))
+        return seconds, lambda: self._arrived(key, headers["webhook-id"])
+
+    def _arrived(self, key: Key, shown_id: str) -> Answer | TransportError:
         draw = self._random.random() / (self.failure_rate or 1e-9)
         if draw < 0.4:
-            raise TransportError("connect", "simulated: nobody listens")
+            return TransportError("connect", "simulated: nobody listens")
         if draw < 0.6:
             return Answer(503, b"busy", self._random.choice(("", "2", "nonsense")))
         if draw < 0.9:
@@ -75,14 +80,11 @@ class SimulatedEndpoints:
             self.repeated[key] = self._clock.now_ms()
         # Received, but in the last case the answer is lost on its way back.
         self.received[key].append(self._clock.now_ms())
-        self.ids_seen[key].add(headers["webhook-id"])
+        self.ids_seen[key].add(shown_id)
         if draw < 1.0:
-            raise TransportError("closed", "simulated: the answer was lost")
+            return TransportError("closed", "simulated: the answer was lost")
         self.acknowledged.add(key)
         return Answer(200, b"", "")
-
-    async def close(self) -> None:
-        return None
 
 
 class _Surviving(FaultyStorage):

@@ -12,7 +12,7 @@ import pytest
 
 from notify.config import SenderConfig, load
 from notify.domain.ports import Answer, Endpoint
-from notify.transport import HttpTransport, request_prefix
+from notify.transport import HttpTransport, post, request_prefix
 
 CERTIFICATES = Path(__file__).parent / "certificates"
 BODY = b'{"order": 1}'
@@ -81,13 +81,6 @@ class Peer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def post(
-    transport: HttpTransport, endpoint: Endpoint, head: bytes, body: bytes, timeout_ms: int
-) -> Answer:
-    """One request and its answer; raises TransportError."""
-    return await transport.post(endpoint, head, body, timeout_ms)
-
-
 def head(endpoint: Endpoint, length: int = len(BODY)) -> bytes:
     return request_prefix(endpoint, {}) + b"content-length: %d\r\n\r\n" % length
 
@@ -111,15 +104,17 @@ def client_context() -> ssl.SSLContext:
 class World:
     """One endpoint and one client, both gone at the end of the block."""
 
-    def __init__(self, peer: Peer, transport: HttpTransport) -> None:
+    def __init__(self, peer: Peer, transport: HttpTransport, kept_bytes: int) -> None:
         self.peer = peer
         self.transport = transport
+        self._kept_bytes = kept_bytes
 
     async def post(
         self, timeout_ms: int = 5000, body: bytes = BODY, endpoint: Endpoint | None = None
     ) -> Answer:
         endpoint = endpoint or self.peer.endpoint
-        return await post(self.transport, endpoint, head(endpoint, len(body)), body, timeout_ms)
+        whole = head(endpoint, len(body))
+        return await post(self.transport, endpoint, whole, body, timeout_ms, self._kept_bytes)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let the loop turn until the condition holds."""
@@ -141,9 +136,10 @@ async def _world(
     port = server.sockets[0].getsockname()[1]
     peer.endpoint = peer.endpoint._replace(host=host, port=port, tls=tls is not None)
     client = {"ssl_context": client_context(), **(client or {})}
-    transport = HttpTransport(settings(**flags), **client)
+    config = settings(**flags)
+    transport = HttpTransport(config, **client)
     try:
-        yield World(peer, transport)
+        yield World(peer, transport, config.response_kept_bytes)
     finally:
         await transport.close()
         assert transport.connections_open == 0
