@@ -11,15 +11,15 @@ from notify.config import load
 from notify.domain.model import Consumer
 from notify.domain.ports import Answer, Identity
 from notify.sender.targets import Targets
-from notify.transport import HttpTransport
+from notify.transport import HttpTransport, post
 from notify_core import sign
 from notify_core.records import MessageRecord
 from tests.support.authority import Authority
-from tests.transport.conftest import post
 
 SECRET = sign.encode_secret(b"a secret of the receivers' tests")
 AUTHORITY = Authority()
 TRUSTING = Identity(ca=AUTHORITY.pem)
+KEPT_BYTES = 1024
 
 
 class Client:
@@ -54,7 +54,7 @@ class Client:
         target = self._targets.of(consumer)
         head = target.request_head(message, body, 1, 1, int(time.time() * 1000))
         endpoint = target.endpoint._replace(identity=identity)
-        return await post(self._transport, endpoint, head, body, timeout_ms)
+        return await post(self._transport, endpoint, head, body, timeout_ms, KEPT_BYTES)
 
 
 @pytest.fixture

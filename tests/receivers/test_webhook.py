@@ -133,7 +133,7 @@ def test_the_bytes_that_its_hmac_rule_signs_are_the_payloads_own(send) -> None:
 
 
 def test_its_retry_after_is_told(send) -> None:
-    assert send("busy") == (503, b"", "7")
+    assert send("busy")[:3] == (503, b"", "7")
 
 
 def test_a_hook_that_it_does_not_have(send) -> None:

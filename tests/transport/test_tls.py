@@ -13,9 +13,9 @@ import uvloop
 
 from notify.domain.errors import TransportError
 from notify.domain.ports import Endpoint, Identity
-from notify.transport import HttpTransport
+from notify.transport import HttpTransport, post
 from tests.support.authority import DAY, Authority, Issued
-from tests.transport.conftest import BODY, head, post, settings
+from tests.transport.conftest import BODY, head, settings
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 AUTHORITY = Authority()
@@ -144,7 +144,8 @@ def call(port: int, *identities: Identity | None, loop=uvloop.new_event_loop):
             endpoint = Endpoint(True, "127.0.0.1", port, identity, "/")
             for _ in range(2):
                 try:
-                    told.append((await post(transport, endpoint, head(endpoint), BODY, 5000)).code)
+                    answer = await post(transport, endpoint, head(endpoint), BODY, 5000, 1024)
+                    told.append(answer.code)
                 except TransportError as error:
                     told.append(f"{error.stage}: {error}")
         await transport.close()

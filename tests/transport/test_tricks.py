@@ -8,8 +8,8 @@ but the public internet, so that whatever came as far as a socket would be anoth
 from typing import NamedTuple
 
 from notify.domain.errors import InvalidInput, TransportError
-from notify.transport import HttpTransport, parse_endpoint
-from tests.transport.conftest import BODY, head, post, settings
+from notify.transport import HttpTransport, parse_endpoint, post
+from tests.transport.conftest import BODY, head, settings
 
 PARSE, ADDRESS = "parse", "address"
 
@@ -235,7 +235,7 @@ def test_each_is_refused_where_the_table_says(run) -> None:
             return PARSE
         transport._resolver.forget(endpoint.host)
         try:
-            await post(transport, endpoint, head(endpoint), BODY, 1000)
+            await post(transport, endpoint, head(endpoint), BODY, 1000, 1024)
         except TransportError as error:
             return error.stage
         return "nowhere"
