@@ -50,8 +50,9 @@ def body(sent_ns: int = 0) -> bytes:
 
 
 def waited_s(pid: int) -> float:
-    """Seconds for which a process could have run and other programs had its core."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    """Seconds for which threads of a process could have run and others had the core."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
 
 
 def certificate(directory: Path, hosts: int) -> Path:
@@ -172,6 +173,11 @@ class Ground:
                     pushes.clear()
         await self.queue.push(pushes)
 
+    def open_deliveries(self) -> int:
+        """How many the database shows as pending or queued."""
+        counted = "SELECT COUNT(*) FROM receive_msg WHERE status IN (0, 1)"
+        return int(self.database.sql(counted, database=DATABASE)[0][0])
+
     def message_ids(self, count: int) -> list[int]:
         return self._ids.make_many(SystemClock().now_ms(), count)
 
@@ -207,7 +213,7 @@ class Configured:
         self.api = ApiClient(url, load(environ={}, flags=flags).sender)
         self._ground = ground
         self.key = ""
-        self._producer = 0
+        self._kinds = self._producer = 0
 
     async def subscribe(self, kind: str, numbers: Sequence[int], **fields: Any) -> list[int]:
         """Subscriptions to all messages for endpoints of a kind; their ids in this order."""
@@ -215,7 +221,8 @@ class Configured:
             producer = await self.api.call("POST", "/v1/producers", TOKEN, {"name": "shop"})
             self._producer, self.key = producer["id"], producer["api_key"]
         urls = [self._ground.endpoints.url(kind, number) for number in numbers]
-        target = {"name": kind, "url": urls[0]}
+        self._kinds += 1
+        target = {"name": f"{kind} {self._kinds}", "url": urls[0]}
         consumer = await self.api.call("POST", "/v1/consumers", TOKEN, target)
         wanted = {"producer_id": self._producer, "consumer_id": consumer["id"], **fields}
         made = await self.api.call("POST", "/v1/subscriptions", TOKEN, wanted)
