@@ -7,6 +7,7 @@ commands of the services and the API, so that this outlives what it measures.
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,6 +104,8 @@ class Ground:
     """
 
     def __init__(self, stack: ExitStack, https_hosts: int = 0, *, pinned: bool = True) -> None:
+        # Told to end, it removes what it started too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._pinned = pinned and len(CORES) > 1
