@@ -185,7 +185,7 @@ def show(result: dict[str, Any]) -> None:
         f" ({result['throughput_of_a_core_kept']:.0%} by CPU time); at {result['rate']:,}/s their"
         f" p99 is {result['p99_times']:.1f} times what it is without"
     )
-    table = Table("", "deliveries/s", "of a core", "p50 ms", "p99 ms", "CPU %", "waited %")
+    table = Table("", "per s", "per core-s", "p50 ms", "p99 ms", "CPU %", "waited %")
     for name, found in result["phases"].items():
         fields = ("per_s", "per_core_s", "p50_ms", "p99_ms", "cpu_percent",
                   "waited_percent")  # fmt: skip

@@ -7,6 +7,7 @@ commands of the services and the API, so that this outlives what it measures.
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,8 +51,9 @@ def body(sent_ns: int = 0) -> bytes:
 
 
 def waited_s(pid: int) -> float:
-    """Seconds for which a process could have run and other programs had its core."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    """Seconds for which threads of a process could have run and others had the core."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
 
 
 def certificate(directory: Path, hosts: int) -> Path:
@@ -102,6 +104,8 @@ class Ground:
     """
 
     def __init__(self, stack: ExitStack, https_hosts: int = 0, *, pinned: bool = True) -> None:
+        # Told to end, it removes what it started too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._pinned = pinned and len(CORES) > 1
@@ -172,6 +176,11 @@ class Ground:
                     pushes.clear()
         await self.queue.push(pushes)
 
+    def open_deliveries(self) -> int:
+        """How many the database shows as pending or queued."""
+        counted = "SELECT COUNT(*) FROM receive_msg WHERE status IN (0, 1)"
+        return int(self.database.sql(counted, database=DATABASE)[0][0])
+
     def message_ids(self, count: int) -> list[int]:
         return self._ids.make_many(SystemClock().now_ms(), count)
 
@@ -207,7 +216,7 @@ class Configured:
         self.api = ApiClient(url, load(environ={}, flags=flags).sender)
         self._ground = ground
         self.key = ""
-        self._producer = 0
+        self._kinds = self._producer = 0
 
     async def subscribe(self, kind: str, numbers: Sequence[int], **fields: Any) -> list[int]:
         """Subscriptions to all messages for endpoints of a kind; their ids in this order."""
@@ -215,7 +224,8 @@ class Configured:
             producer = await self.api.call("POST", "/v1/producers", TOKEN, {"name": "shop"})
             self._producer, self.key = producer["id"], producer["api_key"]
         urls = [self._ground.endpoints.url(kind, number) for number in numbers]
-        target = {"name": kind, "url": urls[0]}
+        self._kinds += 1
+        target = {"name": f"{kind} {self._kinds}", "url": urls[0]}
         consumer = await self.api.call("POST", "/v1/consumers", TOKEN, target)
         wanted = {"producer_id": self._producer, "consumer_id": consumer["id"], **fields}
         made = await self.api.call("POST", "/v1/subscriptions", TOKEN, wanted)

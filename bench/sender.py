@@ -9,6 +9,7 @@ is deliveries by CPU seconds: what it makes of a core that nobody else uses; rat
 import argparse
 import asyncio
 import base64
+import itertools
 import json
 import os
 import platform
@@ -20,22 +21,23 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+import msgspec
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
 from bench.baseline.naive_queue import MARKS, QUEUE
-from bench.lone_sender import LOOK_S, Configured, Ground, body, waited_s
+from bench.lone_sender import BODY_BYTES, LOOK_S, Configured, Ground, body, waited_s
 from bench.whole_flow import cpu_s, process
 from notify.cli.api_client import ApiError
 from notify.domain.errors import NotifyError
 
 MANY = 50
+# In flight in all, by every contender but the naive one; ours: 64 of one, one each of 50.
 CONCURRENCY = 64
-# One subscription may take half of what is free: so 64 are what one gets, and 64 to 127 in all.
-PLACES = 2 * CONCURRENCY
 WARM = 10  # of the deliveries, the first one in so many
 STALLED_S = 60.0
+KEYS = 1000  # ordering keys
 PUSHED_AT_A_TIME = 500
 
 Counted = Callable[[], Awaitable[int]]
@@ -77,12 +79,11 @@ class Runs:
     def __init__(self, ground: Ground, asked: argparse.Namespace) -> None:
         self._ground = ground
         self._asked = asked
-        self._subscriptions: dict[bool, list[int]] = {}
-        self._ordered: Configured | None = None
+        self._subscriptions: dict[tuple[bool, int], list[int]] = {}
 
     async def configure(self) -> None:
         """Subscriptions for all cases. Raises NotifyError where this Notify cannot do it."""
-        fields: dict[str, Any] = {"concurrency_max": CONCURRENCY}
+        fields: dict[str, Any] = {}
         if self._asked.batch:
             fields["batch"] = {"size_max": 100, "format": "json"}
         if self._asked.ordered:
@@ -90,14 +91,19 @@ class Runs:
         with self._ground.service("api", "--port=0") as api:
             configured = Configured(self._ground, api.url)
             try:
-                for tls, kind in ((False, "swift"), (True, "tls")):
-                    self._subscriptions[tls] = await configured.subscribe(
-                        kind, range(MANY), **fields
+                for tls, endpoints in itertools.product((False, True), (1, MANY)):
+                    self._subscriptions[tls, endpoints] = await configured.subscribe(
+                        "tls" if tls else "swift",
+                        range(endpoints),
+                        types=[type_of(tls, endpoints)],
+                        concurrency_max=CONCURRENCY // endpoints,
+                        **fields,
                     )
             except ApiError as error:
                 raise NotifyError(f"this Notify cannot be measured so: {error}") from None
             finally:
                 await configured.api.close()
+        self._key = configured.key
 
     async def run(self, contender: Contender) -> Rate:
         deliveries = self._asked.deliveries // contender.slower
@@ -111,11 +117,39 @@ class Runs:
     async def _ours(self, contender: Contender, deliveries: int) -> Rate:
         ground = self._ground
         await ground.fresh_queue()
-        chosen = self._subscriptions[contender.tls][: contender.endpoints]
-        await ground.fill(chosen, deliveries)
-        places = {"NOTIFY_SENDER__IN_FLIGHT_MAX": str(PLACES)}
-        with ground.service("sender", measured=True, **places) as sender:
+        if self._asked.ordered:
+            return await self._ours_in_order(contender, deliveries)
+        await ground.fill(self._subscriptions[contender.tls, contender.endpoints], deliveries)
+        with ground.service("sender", measured=True) as sender:
             return await self._measure(sender.pid, deliveries, ground.marked)
+
+    async def _ours_in_order(self, contender: Contender, deliveries: int) -> Rate:
+        """Ordered deliveries wait in the database: they come the whole way, and are marked."""
+        ground = self._ground
+        with ground.service("api", "--port=0") as api, ground.service("maker"):
+            configured = Configured(ground, api.url)
+            kind = type_of(contender.tls, contender.endpoints)
+            payload = msgspec.Raw(body())
+            for start in range(0, deliveries // contender.endpoints, PUSHED_AT_A_TIME):
+                stop = min(start + PUSHED_AT_A_TIME, deliveries // contender.endpoints)
+                batch = [
+                    {"type": kind, "payload": payload, "ordering_key": f"order-{n % KEYS}"}
+                    for n in range(start, stop)
+                ]
+                await configured.api.call("POST", "/v1/messages", self._key, batch)
+            await configured.api.close()
+            while ground.open_deliveries() < deliveries:  # noqa: ASYNC110 - of a database
+                await asyncio.sleep(LOOK_S)
+        answered_before = self._answered()
+
+        async def answered() -> int:
+            return self._answered() - answered_before
+
+        with ground.service("marker"), ground.service("sender", measured=True) as sender:
+            rate = await self._measure(sender.pid, deliveries, answered)
+            while ground.open_deliveries():  # noqa: ASYNC110 - of a database
+                await asyncio.sleep(LOOK_S)
+            return rate
 
     async def _bare(self, contender: Contender, deliveries: int) -> Rate:
         path = self._ground.directory / "urls.json"
@@ -195,6 +229,11 @@ class Runs:
         return [self._ground.endpoints.url(kind, n) for n in range(contender.endpoints)]
 
 
+def type_of(tls: bool, endpoints: int) -> str:
+    """The type of message that the subscriptions of a case want."""
+    return f"{'https' if tls else 'http'}.{endpoints}"
+
+
 def job(number: int, subscription: int) -> str:
     """A delivery of the baselines."""
     return json.dumps(
@@ -255,11 +294,11 @@ def show(result: dict[str, Any]) -> None:
     console = Console()
     console.print(
         f"{result['machine']}, load {result['load']:.1f}; {result['deliveries']:,} deliveries of"
-        f" 650 B, medians of {result['rounds']}"
+        f" {BODY_BYTES} B, medians of {result['rounds']}; core-s: CPU seconds of 100 000"
     )
     for name, ratio in result["ratios"].items():
         console.print(f"{name}: {ratio:g}x")
-    table = Table("", "deliveries/s", "of a core", "CPU s per 100 000", "Redis", "waited %")
+    table = Table("", "per s", "per core-s", "core-s", "Redis", "waited %")
     for name, rate in result["rates"].items():
         table.add_row(
             name,

@@ -46,9 +46,10 @@ async def take(client: "redis.asyncio.Redis", jobs: "asyncio.Queue[Job]") -> Non
 
 
 async def mark(client: "redis.asyncio.Redis", ended: "asyncio.Queue[Settled]") -> None:
-    """Settle what has ended, all there is in one pipeline."""
+    """Settle what has ended within PAUSE_S in one pipeline."""
     while True:
         some = [await ended.get()]
+        await asyncio.sleep(PAUSE_S)
         while not ended.empty():
             some.append(ended.get_nowait())
         pipe = client.pipeline(transaction=True)
