@@ -92,18 +92,28 @@ class Pace:
         """A try ends that says nothing of its endpoint."""
         self.in_flight -= 1
 
+    def well(self, latency_ms: int) -> None:
+        """As `ended`, of a try that went well while the breaker is closed: the usual case."""
+        self.in_flight -= 1
+        if self._failing:
+            self._failing.clear()
+        self._answers += 1
+        self._sum_ms += latency_ms
+        if self._answers >= self.limit:
+            self._learn()
+
     def ended(self, how: Answered, delivery: int, started_ms: int, now_ms: int) -> bool:
         """A try ends. delivery: a number of its own. Whether the breaker opens or closes by it."""
-        self.in_flight -= 1
         if how is Answered.WELL:
-            self._learn(now_ms - started_ms)
-        elif how is not Answered.FAILED:
-            self._cut(started_ms, now_ms)
-        if how is Answered.WELL or how is Answered.OVERLOADED:
-            if self._failing:
-                self._failing.clear()
+            self.well(now_ms - started_ms)
             return self._close() if self.open_since_ms else False
-        return self._fail(delivery, now_ms)
+        self.in_flight -= 1
+        if how is not Answered.FAILED:
+            self._cut(started_ms, now_ms)
+        if how is not Answered.OVERLOADED:
+            return self._fail(delivery, now_ms)
+        self._failing.clear()
+        return self._close() if self.open_since_ms else False
 
     def keep_quiet(self, until_ms: int) -> None:
         """The endpoint asked to be left alone until then; afterwards it is asked gently."""
@@ -145,10 +155,8 @@ class Pace:
             self._doubling = False
             self._begin_round()
 
-    def _learn(self, latency_ms: int) -> None:
-        self._answers += 1
-        self._sum_ms += latency_ms
-        if self._answers < (self.limit if self._doubling else max(ROUND_MIN, self.limit)):
+    def _learn(self) -> None:
+        if not self._doubling and self._answers < ROUND_MIN:
             return
         late_ms = self._sum_ms / self._answers
         if late_ms < self._usual_ms:
