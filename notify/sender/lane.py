@@ -140,7 +140,7 @@ class Lane:
             self._let_go()
         else:
             while self._first(now_ms) is not None and self._may_begin(now_ms):
-                jobs = self._take()
+                jobs = self._take(now_ms)
                 if not self._admission.enter(self):
                     self._put_first(jobs)
                     break
@@ -149,6 +149,7 @@ class Lane:
                     self._rate.take(len(jobs))
                 if self.destination.rate is not None:
                     self.destination.rate.take()
+                self._jobs_since_ms = now_ms
                 self._begin.begin(self, jobs, now_ms)
         if not self.waiting:
             self._hungry(self.sub_id)
@@ -160,7 +161,7 @@ class Lane:
 
     def put_back(self, jobs: Sequence[Job]) -> None:
         """A try that does not count: the others come first, so that one stands in no one's way."""
-        self._jobs.extend(jobs)
+        self._jobs.extend(job for job in jobs if job.held is None or not job.held.lost)
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
         """Give jobs back to the queue."""
@@ -208,18 +209,17 @@ class Lane:
             self._drop(job, now_ms, Reason.EXPIRED)
         return None
 
-    def _take(self) -> list[Job]:
+    def _take(self, now_ms: int) -> list[Job]:
         batch = self.batch
         if batch is None:
             return [self._jobs.popleft()]
         jobs: list[Job] = []
         size = 0
-        while self._jobs and len(jobs) < batch.size_max:
-            size += len(self._jobs[0].delivery.message.payload or b"")
+        while len(jobs) < batch.size_max and (job := self._first(now_ms)) is not None:
+            size += len(job.delivery.message.payload or b"")
             if jobs and size > batch.bytes_max:  # one is taken however large it is
                 break
             jobs.append(self._jobs.popleft())
-        self._jobs_since_ms = self._clock.now_ms()
         return jobs
 
     def _put_first(self, jobs: list[Job]) -> None:

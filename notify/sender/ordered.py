@@ -186,9 +186,15 @@ class OrderedLane(Lane):
             self._drop(job, now_ms, Reason.EXPIRED)
         return None
 
-    def _take(self) -> list[Job]:
-        count = min(self.batch.size_max, self._line.free) if self.batch else 1
-        jobs = [self._line.take() for _ in range(count)]
+    def _take(self, now_ms: int) -> list[Job]:
+        batch = self.batch
+        jobs: list[Job] = []
+        size = 0
+        while len(jobs) < (batch.size_max if batch else 1) and (job := self._first(now_ms)):
+            size += len(job.delivery.message.payload or b"")
+            if jobs and batch and size > batch.bytes_max:  # one is taken however large it is
+                break
+            jobs.append(self._line.take())
         for job in jobs:
             assert job.place is not None
             sequence, previous_id = job.place

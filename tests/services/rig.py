@@ -44,7 +44,8 @@ class Request:
         self.endpoint = endpoint
         self.body = body
         self.timeout_ms = timeout_ms
-        self.message_id = int(self.headers["webhook-id"])
+        webhook_id = self.headers["webhook-id"]
+        self.message_id = int(webhook_id) if webhook_id.isdigit() else 0  # 0: a batch
         self.sub_id = int(self.headers["notify-subscription"])
         self.attempt = int(self.headers["notify-attempt"])
         self.at_s = asyncio.get_running_loop().time()
@@ -103,13 +104,9 @@ class Rig:
         consumer = await self.storage.add_consumer(
             new_consumer(name, secrets=SECRETS, headers=headers or {}, timeout_ms=timeout_ms)
         )
+        fields = {"created_ms": START_MS, "updated_ms": START_MS} | more
         new = Subscription(
-            id=0,
-            created_ms=START_MS,
-            updated_ms=START_MS,
-            producer_id=self.producer_id,
-            consumer_id=consumer.id,
-            **more,
+            id=0, producer_id=self.producer_id, consumer_id=consumer.id, **fields
         )
         made = await self.storage.add_subscription(new)
         await self.directory.refresh()

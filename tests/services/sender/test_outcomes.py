@@ -62,7 +62,7 @@ class Rig:
         packed = chunk.pack_deliveries(1, [delivery(number) for number in numbers])
         await self.queue.push([Push(STREAM, packed, len(numbers))])
         [claim] = await self.queue.claim([STREAM], "w", 1)
-        return Held(claim, len(numbers), START_MS)
+        return Held(claim, len(numbers))
 
     async def depths(self) -> tuple[int, int]:
         """What the subscription's queue and the mark stream hold."""
