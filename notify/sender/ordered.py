@@ -114,6 +114,11 @@ class OrderedLane(Lane):
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_all(), name=f"line {self.sub_id}")
 
+    def read_anew(self) -> None:
+        """There is something in the database that is not here: a replay, a message split late."""
+        self._cursor_id = 0
+        self.read()
+
     def pump(self) -> None:
         """Begin what may begin now."""
         super().pump()

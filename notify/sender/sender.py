@@ -490,7 +490,7 @@ class Sender:
             pending = {row.subscription_id: row.pending for row in await self._storage.ledger()}
             for line in lines:
                 if pending.get(line.sub_id, 0) > line.known:
-                    line.read()
+                    line.read_anew()
         if self._reconfigure:
             self._configure()
         # What somebody claimed who did not hold it any more, and then died.
