@@ -6,6 +6,7 @@ that is JSON stands there as it was accepted; any other as `payload_base64` with
 """
 
 import base64
+import codecs
 import hashlib
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -62,7 +63,7 @@ def failed(body: bytes, ids: Sequence[int]) -> tuple[str | None, frozenset[int] 
     An answer that is no JSON object acknowledges all; one with a `failed` that is no list of ids
     of this batch acknowledges none, because something went wrong there.
     """
-    text = body.strip()
+    text = body.removeprefix(codecs.BOM_UTF8).strip()
     if not text.startswith(b"{"):
         return None, None
     try:

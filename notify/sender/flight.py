@@ -159,9 +159,9 @@ class Flights:
             and lane.batch is None
             and not destination.pace.open_since_ms
         ):
-            latency_ms = now_ms - flight.started_ms
-            destination.pace.well(latency_ms)
-            self._delivered(lane, flight.jobs[0], answer, max(0, latency_ms), now_ms)
+            destination.pace.well(flight.started_ms, now_ms)
+            latency_ms = max(0, now_ms - flight.started_ms)  # the clock may have been set back
+            self._delivered(lane, flight.jobs[0], answer, latency_ms, now_ms)
         else:
             self._landed_otherwise(flight, answer, error, now_ms)
         self._admission.leave(lane)
@@ -271,6 +271,8 @@ class Flights:
             if not flight.jobs:
                 self.turned_back(flight)
                 return
+            if lane.batch is not None:
+                _keep_to_bytes(flight, bodies, lane.batch.bytes_max)
             target = lane.destination.checked_target()
             if target.needs_care:
                 await target.make_ready(self._transport, self._clock)
@@ -352,6 +354,17 @@ class Flights:
         except NotifyError as error:
             # The next delivery's 410 says it again.
             log.warning("subscription %d is gone and not paused: %s", subscription.id, error)
+
+
+def _keep_to_bytes(flight: Flight, bodies: dict[int, bytes], bytes_max: int) -> None:
+    """What is too much for a batch is put back; one goes however large it is."""
+    size = 0
+    for count, job in enumerate(flight.jobs):
+        size += len(bodies[job.delivery.message.id])
+        if count and size > bytes_max:
+            flight.lane.put_first(flight.jobs[count:])
+            del flight.jobs[count:]
+            return
 
 
 def _answered(answer: Answer | None, error: TransportError | None) -> Answered | None:

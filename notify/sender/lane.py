@@ -142,7 +142,7 @@ class Lane:
             while self._first(now_ms) is not None and self._may_begin(now_ms):
                 jobs = self._take(now_ms)
                 if not self._admission.enter(self):
-                    self._put_first(jobs)
+                    self.put_first(jobs)
                     break
                 self.destination.pace.began()
                 if self._rate is not None:
@@ -161,7 +161,11 @@ class Lane:
 
     def put_back(self, jobs: Sequence[Job]) -> None:
         """A try that does not count: the others come first, so that one stands in no one's way."""
-        self._jobs.extend(job for job in jobs if job.held is None or not job.held.lost)
+        self._jobs.extend(_kept(jobs))
+
+    def put_first(self, jobs: Sequence[Job]) -> None:
+        """These were taken, and not begun after all."""
+        self._jobs.extendleft(reversed(_kept(jobs)))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
         """Give jobs back to the queue."""
@@ -221,9 +225,6 @@ class Lane:
                 break
             jobs.append(self._jobs.popleft())
         return jobs
-
-    def _put_first(self, jobs: list[Job]) -> None:
-        self._jobs.extendleft(reversed(jobs))
 
     # Why not now.
 
@@ -287,3 +288,8 @@ class Lane:
         if job.held is not None and job.held.lost:
             return
         self.settle(job, self._begin.without_try(self, job.delivery, now_ms, reason))
+
+
+def _kept(jobs: Sequence[Job]) -> list[Job]:
+    """Those that are not others' by now."""
+    return [job for job in jobs if job.held is None or not job.held.lost]

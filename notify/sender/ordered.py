@@ -158,6 +158,12 @@ class OrderedLane(Lane):
             if job.delivery.message.id in self._line:
                 self._line.park(self._key(job), Job(None, job.delivery), now_ms)
 
+    def put_first(self, jobs: Sequence[Job]) -> None:
+        """These were taken, and not begun after all."""
+        for job in reversed(jobs):
+            if job.delivery.message.id in self._line:
+                self._line.put_first(self._key(job))
+
     def hand_back(self, jobs: Sequence[Job]) -> None:
         """They are pending in the database; here, they are free again."""
         self.put_back(jobs)
@@ -206,10 +212,6 @@ class OrderedLane(Lane):
             before = f"notify-previous-id: {previous_id}\r\n" if previous_id else ""
             job.extra = f"notify-sequence: {sequence}\r\n{before}".encode()
         return jobs
-
-    def _put_first(self, jobs: list[Job]) -> None:
-        for job in reversed(jobs):
-            self._line.put_first(self._key(job))
 
     def _may_begin(self, now_ms: int) -> bool:
         if len(self._unmarked) >= UNMARKED_MAX:
