@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from notify.domain.model import Reason, Subscription, SubscriptionStatus
-from notify.domain.policy import Batch
+from notify.domain.policy import Batch, Ordering
 from notify.domain.ports import Clock
 from notify.sender.admission import Admission
 from notify.sender.batch import Place
@@ -61,7 +61,7 @@ class Lane:
     are left.
     """
 
-    ordered = False
+    ordering = Ordering.NONE
 
     def __init__(
         self,

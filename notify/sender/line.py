@@ -20,7 +20,7 @@ HEADS_MAX: Final = 20_000
 
 
 class _Key:
-    """One key: its jobs in message order, the first of which may be under way."""
+    """One key: its jobs in message order; one that had a try is the first."""
 
     __slots__ = ("busy", "cut_id", "jobs", "name")
 
@@ -69,6 +69,10 @@ class Line:
         self._cut_off.clear()
         return message_id
 
+    def is_cut(self, key: str) -> bool:
+        """Whether some of this key were left in the database."""
+        return key in self._keys and self._keys[key].cut_id > 0
+
     def lacks(self, keys: Iterable[str]) -> set[str]:
         """The keys whose head is not known here."""
         return {key for key in keys if key not in self._heads}
@@ -90,8 +94,10 @@ class Line:
             found.cut_id = message_id
             return
         self._known.add(message_id)
-        # The first of a busy key has begun: what comes late, comes behind it.
-        insort(found.jobs, job, lo=int(found.busy), key=lambda one: one.delivery.message.id)
+        head = self._heads.get(key)
+        begun_id = head.message_id if head else 0
+        # One that had a try stays the first: what comes late, comes behind it.
+        insort(found.jobs, job, key=lambda one: _rank(one, begun_id))
         if not found.busy:
             self._release(found)
 
@@ -150,10 +156,6 @@ class Line:
         else:
             del self._keys[key]
 
-    def clear(self) -> None:
-        """Forget everything: another Sender goes on with it."""
-        self.__init__()  # type: ignore[misc]
-
     def trim(self) -> None:
         """Forget the heads of keys that have been quiet for longest."""
         while len(self._heads) > HEADS_MAX:
@@ -168,3 +170,8 @@ class Line:
     def _release(self, key: _Key) -> None:
         key.busy = True
         self._free.append(key)
+
+
+def _rank(job: Job, begun_id: int) -> tuple[bool, int]:
+    message_id = job.delivery.message.id
+    return message_id != begun_id, message_id

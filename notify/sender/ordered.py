@@ -7,8 +7,9 @@ with it.
 
 What makes the order hold:
 
-accepted earlier    read only what is older than anything in the ingest stream: what a producer
-                    was told is accepted, before it sent the next, is split by then
+accepted earlier    read only what is older than anything in the ingest stream, and was seen before
+                    that was asked: what a producer was told is accepted, before it sent the next,
+                    is split by then
 lost queue          read nothing until the Rescuer has put everything back that was in it
 another holder      read nothing until what the one before it delivered is marked
 place in the line   a delivery's number and the message before it are durable before its outcome
@@ -18,6 +19,7 @@ place in the line   a delivery's number and the message before it are durable be
 import asyncio
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 
 from notify.config import QueueConfig
@@ -28,7 +30,7 @@ from notify.domain.ports import OrderHead, Queue, Storage
 from notify.runtime.rescue import REBUILT_EPOCH, epoch_begun_ms
 from notify.runtime.streams import INGEST, MARK
 from notify.sender.lane import Job, Lane
-from notify.sender.line import Line
+from notify.sender.line import KEY_JOBS_MAX, Line
 from notify.sender.verdict import Policy
 from notify_core import ids
 from notify_core.records import DeliveryRecord, OutcomeRecord
@@ -54,17 +56,26 @@ log = logging.getLogger(__name__)
 class OrderedLane(Lane):
     """Next of a key only when the one before it is delivered or dropped."""
 
-    ordered = True
-
     def __init__(
-        self, storage: Storage, queue: Queue, limits: QueueConfig, *args: Any, **more: Any
+        self,
+        ordering: Ordering,
+        storage: Storage,
+        queue: Queue,
+        limits: QueueConfig,
+        *args: Any,
+        **more: Any,
     ) -> None:
         super().__init__(*args, **more)
+        self.ordering = ordering
+        self._is_strict = ordering is Ordering.STRICT
         self._storage = storage
         self._queue = queue
         self._inline_bytes = min(limits.inline_bytes_max, INLINE_BYTES_MAX)
         self._line = Line()
+        self._begun_ms = self._clock.now_ms()
         self._cursor_id = 0
+        self._seen_id = 0
+        self._whole = False
         self._safe_epoch: str | None = None
         self._taken_over = False
         # The line was given up while tries were under way: they have to end first.
@@ -106,18 +117,19 @@ class OrderedLane(Lane):
             super().settle(job, _parked(self.sub_id, job.delivery, now_ms))
         self.read()
 
-    def read(self) -> None:
-        """There may be something new in the database."""
+    @property
+    def unmarked(self) -> int:
+        """How many were finished here, and not yet seen to be in the database."""
+        return len(self._unmarked)
+
+    def read(self, whole: bool = False) -> None:
+        """There may be something new in the database; whole: something old, as by a replay."""
         if self._closing:
             return
+        self._whole = self._whole or whole
         self._read_again = True
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_all(), name=f"line {self.sub_id}")
-
-    def read_anew(self) -> None:
-        """There is something in the database that is not here: a replay, a message split late."""
-        self._cursor_id = 0
-        self.read()
 
     def pump(self) -> None:
         """Begin what may begin now."""
@@ -172,11 +184,13 @@ class OrderedLane(Lane):
         """Others go on with it: what is under way is cut off, so that nothing overtakes it."""
         self.cancel()
         self._empty()
+        # What was on its way to the Marker is lost, or another's to wait for.
+        self._unmarked.clear()
 
-    async def saved(self) -> None:
-        """Return when every outcome was handed on."""
+    async def saved(self, timeout_s: float) -> None:
+        """Return when every outcome was handed on, or at time-out."""
         if self._saving is not None:
-            await asyncio.wait({self._saving})
+            await asyncio.wait({self._saving}, timeout=timeout_s)
 
     def close(self) -> None:
         """Begin nothing any more."""
@@ -185,9 +199,7 @@ class OrderedLane(Lane):
             self._reading.cancel()
 
     def _key(self, job: Job) -> str:
-        assert self.subscription is not None
-        by_key = self.subscription.ordering is Ordering.KEY
-        return job.delivery.message.ordering_key if by_key else ""
+        return "" if self._is_strict else job.delivery.message.ordering_key
 
     def _first(self, now_ms: int) -> Job | None:
         while (job := self._line.first(now_ms)) is not None:
@@ -225,30 +237,43 @@ class OrderedLane(Lane):
         self._empty()
 
     def _empty(self) -> None:
-        self._line.clear()
-        self._cursor_id = 0
+        self._line = Line()
+        self._cursor_id = self._seen_id = 0
         self._emptied = True
 
     # Reading.
 
     async def _read_all(self) -> None:
+        pause_s = SOON_S
+        hurried = False
         while self._read_again and not self._closing:
             self._read_again = False
+            before = (self._cursor_id, self._seen_id)
             try:
                 soon = not await self._may_read() or await self._read()
             except NotifyError as error:
                 log.debug("subscription %d: %s; reading again", self.sub_id, error)
+                # From the beginning: what would have been read comes before what follows it.
+                self._read_again = self._whole = True
                 await self._clock.sleep(TROUBLE_S)
-                self._read_again = True
                 continue
             self.pump()
-            if soon:
-                self._read_again = True
-                await self._clock.sleep(SOON_S)
+            if not soon:
+                continue
+            self._read_again = True
+            if before == (self._cursor_id, self._seen_id):
+                pause_s = min(2 * pause_s, TROUBLE_S)
+            else:
+                pause_s = SOON_S
+                hurried = not hurried
+                if hurried:
+                    continue
+            await self._clock.sleep(pause_s)
 
     async def _may_read(self) -> bool:
         """Whether everything that is lost or under way elsewhere is back in the database."""
-        if self._emptied and self.flights:
+        saving = self._saving is not None and not self._saving.done()
+        if self._emptied and (self.flights or saving):
             return False
         self._emptied = False
         epoch = await self._queue.epoch()
@@ -260,63 +285,73 @@ class OrderedLane(Lane):
             self._safe_epoch = epoch
         if not self._taken_over:
             (mark,) = await self._queue.gauges([MARK])
-            since_ms = self.destination.held_since_ms
-            waited = self._clock.now_ms() - since_ms >= TAKEOVER_WAIT_MS
+            since_ms = self._begun_ms
+            waited = not 0 <= self._clock.now_ms() - since_ms < TAKEOVER_WAIT_MS
             self._taken_over = waited or not 0 < mark.oldest_ms <= since_ms
         return self._taken_over
 
     async def _read(self) -> bool:
         """Take in what is unfinished, in message order; whether there is more to read soon."""
+        line = self._line
+        if self._whole:
+            self._whole = False
+            self._cursor_id = 0
+        seen_id = self._seen_id
+        await self._forget_marked()
         (ingest,) = await self._queue.gauges([INGEST])
-        end_id = ids.id_floor(ingest.oldest_ms) if ingest.oldest_ms else ID_MAX
-        finished = set(self._unmarked)
+        split_id = ids.id_floor(ingest.oldest_ms) if ingest.oldest_ms else ID_MAX
+        end_id = min(split_id, seen_id + 1)
         late_id = ids.id_floor(max(ids.EPOCH_MS, ids.id_ms(self._cursor_id) - LATE_MS))
-        start_id = min(self._line.read_from(self._cursor_id), late_id, *finished, self._cursor_id)
-        seen: set[int] = set()
+        start_id = min(line.read_from(self._cursor_id), late_id, self._cursor_id)
         now_ms = self._clock.now_ms()
         after = (0, start_id - 1) if start_id else (-1, 0)
-        more = False
         for _ in range(PAGES_MAX):
             page = await self._storage.waiting(self.sub_id, after, PAGE_ROWS)
-            line = [id_ for due_ms, id_ in page if not due_ms]
-            wanted = [id_ for due_ms, id_ in page if due_ms <= now_ms and id_ < end_id]
-            seen.update(line)
-            await self._take_in([id_ for id_ in wanted if id_ not in self._unmarked])
-            below = [id_ for id_ in line if id_ < end_id]
-            if below:
-                self._cursor_id = max(self._cursor_id, below[-1])
-            more = len(below) < len(line)
-            if len(page) < PAGE_ROWS or len(line) < len(page) or more:
-                self._forget_marked(finished, seen, start_id, ID_MAX)
-                break
+            row = [id_ for due_ms, id_ in page if not due_ms]
+            due = [id_ for due_ms, id_ in page if 0 < due_ms <= now_ms and id_ < split_id]
+            below = [id_ for id_ in row if id_ < end_id]
+            await self._take_in(line, below + due)
+            if line is not self._line:
+                return True  # it was given up meanwhile
+            self._seen_id = max(self._seen_id, *row[-1:], 0)
+            self._cursor_id = max(self._cursor_id, *below[-1:], 0)
+            if len(below) < len(row):
+                return True
+            if len(page) < PAGE_ROWS or page[-1][0] > now_ms:
+                line.trim()
+                return False
             after = page[-1]
-            self._cursor_id = after[1]
-            self._forget_marked(finished, seen, start_id, after[1])
-            if self.known >= LINE_MAX:
+            if not after[0]:
+                self._cursor_id = after[1]
+            if self.known >= LINE_MAX or self._is_strict and line.is_cut(""):
                 return False  # `settle` reads on when half of it is done
-        else:
-            more = True
-        self._line.trim()
-        return more
+        return True
 
-    async def _take_in(self, message_ids: list[int]) -> None:
-        new = [id_ for id_ in message_ids if id_ not in self._line]
+    async def _take_in(self, line: Line, message_ids: list[int]) -> None:
+        new = [id_ for id_ in message_ids if id_ not in line and id_ not in self._unmarked]
+        if self._is_strict:
+            new = new[: KEY_JOBS_MAX + 1]  # one key: the others would be left out
         if not new:
             return
         records = await self._storage.pending_records(self.sub_id, new, self._inline_bytes)
         jobs = [Job(None, record) for record in records]
-        lacking = self._line.lacks({self._key(job) for job in jobs})
+        lacking = line.lacks({self._key(job) for job in jobs})
         if lacking:
-            self._line.learn((await self._storage.order_heads(self.sub_id, lacking)).values())
-            self._line.learn(OrderHead(key, 0, 0, 0) for key in lacking)
+            line.learn((await self._storage.order_heads(self.sub_id, lacking)).values())
+            line.learn(OrderHead(key, 0, 0, 0) for key in lacking)
         for job in jobs:
             id_ = job.delivery.message.id
-            if id_ not in self._line and id_ not in self._unmarked:
-                self._line.add(self._key(job), job)
+            if id_ not in line and id_ not in self._unmarked:
+                line.add(self._key(job), job)
 
-    def _forget_marked(self, finished: set[int], seen: set[int], first: int, last: int) -> None:
+    async def _forget_marked(self) -> None:
+        finished = list(islice(self._unmarked, PAGE_ROWS))
+        if not finished:
+            return
+        found = await self._storage.standings([(id_, self.sub_id) for id_ in finished])
         for id_ in finished:
-            if first <= id_ <= last and id_ not in seen:
+            one = found.get((id_, self.sub_id))
+            if one is None or one.status is not DeliveryStatus.PENDING:
                 self._unmarked.pop(id_, None)
 
     # Saving.

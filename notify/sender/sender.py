@@ -281,14 +281,14 @@ class Sender:
                 destination.aim(consumer, self._targets)
         for subscription in self._directory.live_subscriptions.values():
             lane = self._lanes.get(subscription.id)
-            ordered = subscription.ordering is not Ordering.NONE
-            if lane is not None and lane.ordered is not ordered:
+            if lane is not None and lane.ordering is not subscription.ordering:
                 lane.close()
                 if lane.flights:
                     self._reconfigure = True  # its tries have to end first
                     continue
                 lane.destination.lanes.remove(lane)
                 del self._lanes[subscription.id]
+            ordered = subscription.ordering is not Ordering.NONE
             if ordered and subscription.consumer_id in self._destinations:
                 self._lane(subscription.id)
         for lane in self._lanes.values():
@@ -316,7 +316,8 @@ class Sender:
         if subscription.ordering is Ordering.NONE or subscription.deleted_ms:
             lane = Lane(*parts)
         else:
-            lane = OrderedLane(self._storage, self._queue, self._limits, *parts)
+            ordering = subscription.ordering
+            lane = OrderedLane(ordering, self._storage, self._queue, self._limits, *parts)
         self._lanes[sub_id] = lane
         destination.lanes.append(lane)
         self._configure_lane(lane)
@@ -489,8 +490,8 @@ class Sender:
         if lines:
             pending = {row.subscription_id: row.pending for row in await self._storage.ledger()}
             for line in lines:
-                if pending.get(line.sub_id, 0) > line.known:
-                    line.read_anew()
+                if pending.get(line.sub_id, 0) > line.known or line.unmarked:
+                    line.read(whole=True)
         if self._reconfigure:
             self._configure()
         # What somebody claimed who did not hold it any more, and then died.
@@ -524,7 +525,8 @@ class Sender:
         for lane in lanes:
             lane.cancel()
             if isinstance(lane, OrderedLane):
-                await lane.saved()
+                left_ms = deadline_ms - self._clock.now_ms()
+                await lane.saved(max(HURRY_S, left_ms / 1000))
 
     async def _give_up(self) -> None:
         try:

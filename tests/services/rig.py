@@ -105,9 +105,7 @@ class Rig:
             new_consumer(name, secrets=SECRETS, headers=headers or {}, timeout_ms=timeout_ms)
         )
         fields = {"created_ms": START_MS, "updated_ms": START_MS} | more
-        new = Subscription(
-            id=0, producer_id=self.producer_id, consumer_id=consumer.id, **fields
-        )
+        new = Subscription(id=0, producer_id=self.producer_id, consumer_id=consumer.id, **fields)
         made = await self.storage.add_subscription(new)
         await self.directory.refresh()
         return made

@@ -59,9 +59,7 @@ def test_its_id_is_of_these_deliveries_whenever_they_are_sent() -> None:
 
 def test_an_ordered_delivery_shows_its_place_and_its_headers() -> None:
     record, payload, _ = delivery(1, headers=b'{"x-trace":"a"}')
-    made = compose(
-        "json", [(record, payload, Place(7, 6)), (record, payload, Place(1, 0))]
-    )
+    made = compose("json", [(record, payload, Place(7, 6)), (record, payload, Place(1, 0))])
     first, second = json.loads(made.body)
     assert (first["sequence"], first["previous_id"]) == (7, "6")
     assert (second["sequence"], second["previous_id"]) == (1, "")
@@ -183,9 +181,7 @@ def sent(request: Request) -> list[int]:
 
 
 async def rig(batch: dict[str, Any], **more: Any) -> Rig:
-    r = Rig(
-        **{"queue.depth_max": 1000, "queue.chunk_rows_max": 100, "sender.concurrency_max": 1}
-    )
+    r = Rig(**{"queue.depth_max": 1000, "queue.chunk_rows_max": 100, "sender.concurrency_max": 1})
     await r.open(0)
     await r.subscribe(
         batch=Batch(format=BatchFormat.JSON, **batch),

@@ -293,9 +293,7 @@ def test_a_change_of_the_subscription_empties_the_lane(
 
 
 def batch_of(size_max: int, wait_ms: int = 0, bytes_max: int = 1 << 20) -> Batch:
-    return Batch(
-        size_max=size_max, format=BatchFormat.JSON, wait_ms=wait_ms, bytes_max=bytes_max
-    )
+    return Batch(size_max=size_max, format=BatchFormat.JSON, wait_ms=wait_ms, bytes_max=bytes_max)
 
 
 def test_a_batch_takes_up_to_its_size(simulate: Any) -> None:
