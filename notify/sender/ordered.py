@@ -323,7 +323,7 @@ class OrderedLane(Lane):
             after = page[-1]
             if not after[0]:
                 self._cursor_id = after[1]
-            if self.known >= LINE_MAX or self._is_strict and line.is_cut(""):
+            if self.known >= LINE_MAX or (self._is_strict and line.is_cut("")):
                 return False  # `settle` reads on when half of it is done
         return True
 
