@@ -24,7 +24,7 @@ pytestmark = pytest.mark.simulation
 
 BUSY_S = 15.0
 SETTLE_S = 3600.0
-KEYS = ("a", "b", "c", "d", "")
+KEYS = ("a", "b", "c", "d", "e")
 ORDERINGS = (Ordering.KEY, Ordering.KEY, Ordering.STRICT)
 
 
