@@ -55,6 +55,7 @@ CLAIM_CHUNKS_MAX: Final = 32
 # what takes longer than any time-out is cut off.
 RELEASE_S: Final = 65.0
 HURRY_S: Final = 0.5
+SETTLE_S: Final = 0.01
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,7 @@ class Sender:
         self._taking_over: set[asyncio.Task[None]] = set()
         self._regained = asyncio.Event()
         self._releasing: dict[int, asyncio.Task[None]] = {}
+        self._claiming = 0
         self._scan_ms = 0
         self._scanned_version = -1
         self._closing = False
@@ -247,9 +249,13 @@ class Sender:
             for lane in self._lanes_of(id_):
                 lane.forget()
             self._drop_destination(id_)
+        # Prolonged no more: whoever has them now may die, and then they are taken over.
+        self._held = {key: held for key, held in self._held.items() if not held.lost}
 
     async def _release(self, consumer_id: int) -> None:
         """Bring a consumer to an end here, for another Sender."""
+        while self._claiming:  # what comes of it has to be handed back before
+            await self._clock.sleep(SETTLE_S)
         lanes = self._lanes_of(consumer_id)
         await self._drain(lanes, RELEASE_S)
         while True:
@@ -307,7 +313,11 @@ class Sender:
             return lane
         subscription = self._directory.current.subscriptions.get(sub_id)
         destination = self._destinations.get(subscription.consumer_id) if subscription else None
-        if subscription is None or destination is None:
+        if (
+            subscription is None
+            or destination is None
+            or destination.consumer_id in self._releasing
+        ):
             return None
         parts = (
             sub_id, destination, self._flights, self._admission, self._outcomes, self._clock,
@@ -403,6 +413,7 @@ class Sender:
                 self._ready.discard(sub_id)
                 stream = Stream(StreamKind.SUBSCRIPTION, sub_id)
                 by_count.setdefault(lane.claim_chunks, []).append(stream)
+        self._claiming += 1
         try:
             for count, streams in by_count.items():
                 claims = await self._queue.claim(streams, self._worker, count)
@@ -415,6 +426,8 @@ class Sender:
             for streams in by_count.values():
                 self._note_ready(streams)
             raise
+        finally:
+            self._claiming -= 1
 
     def _note_full(self, claims: Sequence[Claim], count: int) -> None:
         """Where all that was asked for came, there may be more; of small chunks, ask for many."""
