@@ -23,6 +23,7 @@ from notify.config import load
 from notify.domain.ports import Push, Stream, StreamKind
 from notify.queue.redis import RedisQueue
 from notify.runtime.clock import SystemClock
+from notify.runtime.rescue import REBUILT_EPOCH
 from notify.runtime.streams import MARK
 from notify_core import chunk, ids
 from notify_core.records import DeliveryRecord, MessageRecord
@@ -157,6 +158,12 @@ class Ground:
             client.flushall()
         await self.queue.open()
         await self.queue.begin_epoch("1-1")
+        # Nobody has to rebuild what it never held; who delivers in order waits for that.
+        self.database.sql(
+            f"INSERT INTO note (name, value) VALUES ('{REBUILT_EPOCH}', 1)"
+            " ON DUPLICATE KEY UPDATE value = 1",
+            database=DATABASE,
+        )
 
     async def fill(self, subscriptions: Sequence[int], deliveries: int, rows: int = 100) -> None:
         """Put deliveries, equally many for each subscription, into their queues."""

@@ -33,6 +33,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = 4
 LOOK_S = 0.05
 NOTE = "x" * 540
+KEYS = 1000
 TOKEN = "bench"
 SETTINGS = ("--innodb-buffer-pool-size=1G", "--innodb-log-file-size=1G")
 
@@ -122,9 +123,10 @@ def process(arguments: list[str], environ: dict[str, str]) -> Iterator["subproce
 class Flow:
     """A producer and its subscriptions; what was sent and what became of it."""
 
-    def __init__(self, api: ApiClient, fan_out: int) -> None:
+    def __init__(self, api: ApiClient, fan_out: int, ordering: str) -> None:
         self.api = api
         self.fan_out = fan_out
+        self.policy = {"concurrency_max": 64, "ordering": ordering}
         self.sent = 0
 
     async def configure(self, port: int) -> None:
@@ -137,13 +139,16 @@ class Flow:
             url = f"http://127.0.0.1:{port}/{number}"
             consumer = await made("/v1/consumers", {"name": f"c{number}", "url": url})
             wanted = {"producer_id": producer["id"], "consumer_id": consumer["id"]}
-            await made("/v1/subscriptions", {**wanted, "concurrency_max": 64})
+            await made("/v1/subscriptions", {**wanted, **self.policy})
 
     async def send(self, count: int) -> None:
         """One batch, as often as it takes."""
         while True:
             payload = {"sent_ns": time.time_ns(), "note": NOTE}
-            batch = [{"type": "order.paid", "payload": payload}] * count
+            batch = [
+                {"type": "order.paid", "payload": payload, "ordering_key": f"{n % KEYS}"}
+                for n in range(self.sent, self.sent + count)
+            ]
             try:
                 await self.api.call("POST", "/v1/messages", self.key, msgspec.Raw(_json(batch)))
             except ApiError as error:
@@ -195,7 +200,7 @@ def api_of(system: Set) -> ApiClient:
 
 async def measure(system: Set, asked: argparse.Namespace) -> dict[str, Any]:
     api = api_of(system)
-    flow = Flow(api, asked.fan_out)
+    flow = Flow(api, asked.fan_out, asked.ordering)
     await flow.configure(system.port)
     await flow.full(asked.messages // 5, asked.batch)  # warm
     before = system.cpu()
@@ -250,6 +255,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=100, help="messages a request, at full load")
     parser.add_argument("--steady-batch", type=int, default=10, help="the same at half load")
     parser.add_argument("--seconds", type=float, default=10, help="how long half load lasts")
+    parser.add_argument(
+        "--ordering", choices=("none", "key", "strict"), default="none",
+        help=f"of the subscriptions; messages have {KEYS} keys",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes of each service")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
