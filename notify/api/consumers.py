@@ -29,6 +29,7 @@ from notify.api.dialects import (
 )
 from notify.api.moments import shown
 from notify.api.paging import page
+from notify.api.policies import check_policy
 from notify.api.routing import PAGING, Call, Route
 from notify.api.shapes import (
     ConsumerChange,
@@ -134,7 +135,11 @@ async def change(context: Context, call: Call) -> ConsumerShown:
         await context.directory.refresh()
         consumer = existing(context, call.id())
         if changes:
-            check_dialect(msgspec.structs.replace(consumer, **changes))
+            changed = msgspec.structs.replace(consumer, **changes)
+            check_dialect(changed)
+            for subscription in context.directory.live_subscriptions.values():
+                if subscription.consumer_id == consumer.id:
+                    check_policy(subscription, changed)
             consumer = await _store(context, consumer, **changes)
         return show(consumer)
 

@@ -48,7 +48,7 @@ _DESCRIPTIONS: Final = {
 One message. type: what subscriptions select by; 1 to 128 characters of A-Z a-z 0-9 _ . : / -
 payload: any JSON; it is delivered byte for byte as it was sent.
 key: idempotency key; the same key of the same producer gives the same id and no second message.
-ordering_key: kept and shown with the message; deliveries are not ordered by it.
+ordering_key: subscriptions with `ordering` `key` deliver messages of one key one after the other.
 deliver_at: not tried before. expires_at: dropped if not delivered by then.
 headers: sent along to consumers; content-type among them replaces application/json.""",
 }

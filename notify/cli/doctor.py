@@ -136,11 +136,11 @@ def _sender(config: Config) -> Iterator[Finding]:
 
 def _open_files(config: Config) -> Iterator[Finding]:
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = config.api.requests_max + config.sender.in_flight_max + _OTHER_FILES
+    needed = config.api.requests_max + config.sender.connections_max + _OTHER_FILES
     if 0 <= most < needed:
         yield warning(
             CONFIG,
-            f"this shell allows {most} open files; api.requests_max and sender.in_flight_max"
+            f"this shell allows {most} open files; api.requests_max and sender.connections_max"
             f" together may need {needed}",
             f"run ulimit -n {needed} before the start (systemd: LimitNOFILE), or lower them",
         )

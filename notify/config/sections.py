@@ -84,6 +84,7 @@ class SenderConfig(_Masked):
     allow_cidrs: tuple[str, ...]
     concurrency_max: int
     in_flight_max: int
+    connections_max: int
     timeout_ms: int
     connect_timeout_ms: int
     idle_read_ms: int

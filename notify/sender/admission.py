@@ -1,6 +1,5 @@
 """How many tries may be in flight in all, fairly shared."""
 
-from math import inf
 from typing import Protocol
 
 
@@ -24,20 +23,22 @@ class Admission:
 
     def __init__(self, in_flight_max: int) -> None:
         self._max = in_flight_max
-        self._waiting: dict[Guest, None] = {}
-        # No lane that waits has fewer places than this.
-        self._fewest: float = inf
+        # Who waits, and how many places it had then: those with as many stand in one line.
+        self._waiting: dict[Guest, int] = {}
+        self._lines: dict[int, dict[Guest, None]] = {}
         self._waking = False
         self.in_flight = 0
 
     def enter(self, guest: Guest) -> bool:
         """Take a place; False where it has to wait: it is pumped when it may have one."""
         if guest.places < self._max - self.in_flight:
+            if guest in self._waiting:
+                self.forget(guest)
             guest.places += 1
             self.in_flight += 1
             return True
-        self._waiting[guest] = None
-        self._fewest = min(self._fewest, guest.places)
+        if guest not in self._waiting:
+            self._line_up(guest)
         return False
 
     def leave(self, guest: Guest) -> None:
@@ -46,25 +47,34 @@ class Admission:
         self.in_flight -= 1
         if self._waiting:
             if guest in self._waiting:
-                self._fewest = min(self._fewest, guest.places)
-            if not self._waking and self._fewest < self._max - self.in_flight:
+                self.forget(guest)
+                self._line_up(guest)
+            if not self._waking:
                 self._wake()
 
     def forget(self, guest: Guest) -> None:
         """It wants nothing any more."""
-        self._waiting.pop(guest, None)
+        places = self._waiting.pop(guest, None)
+        if places is not None:
+            line = self._lines[places]
+            del line[guest]
+            if not line:
+                del self._lines[places]
+
+    def _line_up(self, guest: Guest) -> None:
+        self._waiting[guest] = guest.places
+        self._lines.setdefault(guest.places, {})[guest] = None
 
     def _wake(self) -> None:
         """Who has the fewest places goes first; of equals, who waits longest."""
         self._waking = True  # a lane that gives a place back at once must not come in here
         try:
-            while self._waiting:
-                guest = min(self._waiting, key=lambda one: one.places)
-                self._fewest = guest.places
-                if self._fewest >= self._max - self.in_flight:
+            while self._lines:
+                fewest = min(self._lines)
+                if fewest >= self._max - self.in_flight:
                     return
-                del self._waiting[guest]
+                guest = next(iter(self._lines[fewest]))
+                self.forget(guest)
                 guest.pump()
-            self._fewest = inf
         finally:
             self._waking = False

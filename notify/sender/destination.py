@@ -27,6 +27,8 @@ class Destination:
         self.held_since_ms = held_since_ms
         self.lanes: deque[Pumped] = deque()
         self.target: Target | None = None
+        # Nothing but 2xx makes a delivery here, and nothing has to be fetched before a try.
+        self.plain = False
         self._problem = ""
         # What a CloudEvents endpoint allows, once it said so.
         self.rate: Rate | None = None
@@ -47,8 +49,9 @@ class Destination:
         self.rate = None
         try:
             self.target = targets.of(consumer)
+            self.plain = not self.target.kept_bytes and not self.target.has_access
         except InvalidInput as error:
-            self.target, self._problem = None, str(error)
+            self.target, self.plain, self._problem = None, False, str(error)
 
     def checked_target(self) -> Target:
         """The target. Raises TransportError where there is none."""
@@ -58,15 +61,15 @@ class Destination:
 
     def pump(self) -> None:
         """Have its lanes begin what they may, in turn."""
+        if len(self.lanes) == 1:
+            self.lanes[0].pump()
+            return
         if self._pumping:
             return
         self._pumping = True
         try:
-            if len(self.lanes) > 1:
-                self.lanes.rotate(-1)
-                for lane in list(self.lanes):
-                    lane.pump()
-            elif self.lanes:
-                self.lanes[0].pump()
+            self.lanes.rotate(-1)
+            for lane in list(self.lanes):
+                lane.pump()
         finally:
             self._pumping = False

@@ -90,15 +90,17 @@ class Flights:
         job = jobs[0]
         record = job.delivery.message
         target = lane.destination.target
-        if target is None or target.needs_care or record.payload is None or lane.batch is not None:
+        plain = lane.destination.plain or (target is not None and not target.needs_care)
+        if target is None or not plain or record.payload is None or lane.batch is not None:
             flight.task = asyncio.create_task(self._begin_with_care(flight))
             return
         try:
             head, body = target.request(
                 record, record.payload, lane.sub_id, job.delivery.attempts + 1, now_ms, job.extra
             )
+            kept_bytes = max(self._kept_bytes, target.kept_bytes)
             flight.exchange = self._transport.send(
-                target.endpoint, head, body, target.timeout_ms, self._kept(target), flight.done
+                target.endpoint, head, body, target.timeout_ms, kept_bytes, flight.done
             )
         except Exception:
             # A bug on one delivery's way must not stop the others; it is retried and visible.
@@ -150,14 +152,33 @@ class Flights:
         lane.flights.discard(flight)
         now_ms = self._clock.now_ms()
         destination = lane.destination
-        pace = destination.pace
+        if (
+            answer is not None
+            and 200 <= answer.code < 300
+            and destination.plain
+            and lane.batch is None
+            and not destination.pace.open_since_ms
+        ):
+            destination.pace.well(flight.started_ms, now_ms)
+            latency_ms = max(0, now_ms - flight.started_ms)  # the clock may have been set back
+            self._delivered(lane, flight.jobs[0], answer, latency_ms, now_ms)
+        else:
+            self._landed_otherwise(flight, answer, error, now_ms)
+        self._admission.leave(lane)
+        destination.pump()
+
+    def _landed_otherwise(
+        self, flight: Flight, answer: Answer | None, error: TransportError | None, now_ms: int
+    ) -> None:
+        lane = flight.lane
+        pace = lane.destination.pace
         how = _answered(answer, error)
         if how is None:
             pace.given_up()
         else:
             first_id = flight.jobs[0].delivery.message.id
             if pace.ended(how, first_id, flight.started_ms, now_ms):
-                _say_breaker(destination.name, pace.is_open, answer, error)
+                _say_breaker(lane.destination.name, pace.is_open, answer, error)
         try:
             if flight.probe and pace.is_open:
                 # The outage is known: it costs no delivery a part of its budget.
@@ -167,8 +188,6 @@ class Flights:
         except Exception:
             log.exception("subscription %d: a bug; the delivery goes back", lane.sub_id)
             lane.hand_back(flight.jobs)
-        self._admission.leave(lane)
-        destination.pump()
 
     def _judge(
         self, flight: Flight, answer: Answer | None, error: TransportError | None, now_ms: int
@@ -207,17 +226,13 @@ class Flights:
         latency_ms: int,
         now_ms: int,
     ) -> None:
+        if answer is not None and not text:
+            self._delivered(lane, job, answer, latency_ms, now_ms)
+            return
         record = job.delivery.message
         attempts = job.delivery.attempts + 1
         code = answer.code if answer else 0
         body = answer.body[: self._kept_bytes] if answer else b""
-        if not text:
-            outcome = OutcomeRecord(
-                record.id, lane.sub_id, DELIVERED, attempts, now_ms, 0, latency_ms, code,
-                REASON_NONE, "", body,
-            )  # fmt: skip
-            lane.settle(job, outcome)
-            return
         assert lane.policy is not None
         verdict = judge(
             None if 200 <= code < 300 else answer,
@@ -238,6 +253,16 @@ class Flights:
         )  # fmt: skip
         lane.settle(job, outcome)
 
+    def _delivered(
+        self, lane: Lane, job: Job, answer: Answer, latency_ms: int, now_ms: int
+    ) -> None:
+        delivery = job.delivery
+        outcome = OutcomeRecord(
+            delivery.message.id, lane.sub_id, DELIVERED, delivery.attempts + 1, now_ms, 0,
+            latency_ms, answer.code, REASON_NONE, "", answer.body[: self._kept_bytes],
+        )  # fmt: skip
+        lane.settle(job, outcome)
+
     async def _begin_with_care(self, flight: Flight) -> None:
         """What the usual way leaves out: a payload in the database, a token, a batch."""
         lane = flight.lane
@@ -254,7 +279,9 @@ class Flights:
                 self._take_allowed_rate(lane, target)
             flight.started_ms = now_ms = self._clock.now_ms()
             head, body = self._request(flight, target, bodies, now_ms)
-            kept_bytes = self._kept(target) if lane.batch is None else self._batch_bytes
+            kept_bytes = max(self._kept_bytes, target.kept_bytes)
+            if lane.batch is not None:
+                kept_bytes = self._batch_bytes
             flight.exchange = self._transport.send(
                 target.endpoint, head, body, target.timeout_ms, kept_bytes, flight.done
             )
@@ -300,10 +327,6 @@ class Flights:
         return target.batch_request(
             composed.id, composed.content_type, composed.body, lane.sub_id, attempt, now_ms, b""
         )
-
-    def _kept(self, target: Target) -> int:
-        """How much of an answer's body is wanted."""
-        return max(self._kept_bytes, target.kept_bytes)
 
     def _take_allowed_rate(self, lane: Lane, target: Target) -> None:
         allowed = target.allowed_rate_per_s

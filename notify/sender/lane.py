@@ -93,6 +93,7 @@ class Lane:
         self._status: SubscriptionStatus | None = None  # None: deleted
         self._concurrency_max: int | None = None
         self._rate: Rate | None = None
+        self._timed = False  # by a rate or a batch
         self._hold_until_ms = 0
         self._closing = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -112,6 +113,7 @@ class Lane:
             now_ms = self._clock.now_ms()
             fresh = subscription.created_ms >= self.destination.held_since_ms
             self._rate = Rate(rate[0], rate[1], now_ms, fresh) if rate[0] else None
+        self._timed = self._rate is not None or self.batch is not None
 
     @property
     def waiting(self) -> int:
@@ -236,7 +238,9 @@ class Lane:
             return False
         if not self._valid(now_ms):
             return False
-        at_ms = max(self._hold_until_ms, self._batch_ms(), self._rate_ms(now_ms))
+        at_ms = self._hold_until_ms
+        if self._timed or self.destination.rate is not None:
+            at_ms = max(at_ms, self._batch_ms(), self._rate_ms(now_ms))
         if at_ms > now_ms:
             self._wake_at(at_ms, now_ms)
             return False

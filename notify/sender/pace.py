@@ -105,19 +105,31 @@ class Pace:
         """A try ends that says nothing of its endpoint."""
         self.in_flight -= 1
 
+    def well(self, started_ms: int, now_ms: int) -> None:
+        """As `ended`, of a try that went well while the breaker is closed: the usual case."""
+        self.in_flight -= 1
+        if self._failing:
+            self._failing.clear()
+        if self._dipped_from and started_ms <= self._dip_ms:
+            return  # it began among more
+        self._answers += 1
+        self._sum_ms += now_ms - started_ms
+        if self._answers >= self.limit:
+            self._learn(now_ms)
+
     def ended(self, how: Answered, delivery: int, started_ms: int, now_ms: int) -> bool:
         """A try ends. delivery: a number of its own. Whether the breaker opens or closes by it."""
-        self.in_flight -= 1
         self._see(now_ms)
         if how is Answered.WELL:
-            self._learn(started_ms, now_ms)
-        elif how is not Answered.FAILED:
-            self._cut(started_ms, now_ms)
-        if how is Answered.WELL or how is Answered.OVERLOADED:
-            if self._failing:
-                self._failing.clear()
+            self.well(started_ms, now_ms)
             return self._close() if self.open_since_ms else False
-        return self._fail(delivery, now_ms)
+        self.in_flight -= 1
+        if how is not Answered.FAILED:
+            self._cut(started_ms, now_ms)
+        if how is not Answered.OVERLOADED:
+            return self._fail(delivery, now_ms)
+        self._failing.clear()
+        return self._close() if self.open_since_ms else False
 
     def keep_quiet(self, until_ms: int) -> None:
         """The endpoint asked to be left alone until then; afterwards it is asked gently."""
@@ -171,12 +183,8 @@ class Pace:
             self._doubling = False
             self._begin_round()
 
-    def _learn(self, started_ms: int, now_ms: int) -> None:
-        if self._dipped_from and started_ms <= self._dip_ms:
-            return  # it began among more
-        self._answers += 1
-        self._sum_ms += now_ms - started_ms
-        if self._answers < (self.limit if self._doubling else max(ROUND_MIN, self.limit)):
+    def _learn(self, now_ms: int) -> None:
+        if not self._doubling and self._answers < ROUND_MIN:
             return
         late_ms = self._sum_ms / self._answers
         if self._dipped_from:

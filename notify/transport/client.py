@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class HttpTransport:
-    """One request at a time and connection, over at most in_flight_max connections.
+    """One request at a time and connection, over at most connections_max connections.
 
     Must be made and used inside one running loop. ssl_context None: the system's authorities,
     TLS 1.2 or newer. `requests_in_flight` and `connections_open` are there as metrics.

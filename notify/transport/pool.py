@@ -1,7 +1,7 @@
 """Which connections exist: bounded in all, the idle ones kept by origin for the next request."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from time import monotonic
@@ -45,7 +45,9 @@ class Pools:
         self._config = config
         self._idle_max = config.idle_connections_max
         self._idle_s = config.idle_ms / 1000
-        self._connections_max = config.in_flight_max
+        self._connections_max = config.connections_max
+        # Idle ones, the longest so first.
+        self._idle: OrderedDict[Connection, None] = OrderedDict()
         self._pools: dict[Origin, _Pool] = {}
         # Every connection from the moment its place is taken until it is lost.
         self._pool_of: dict[Connection, _Pool] = {}
@@ -61,13 +63,18 @@ class Pools:
     def take(self, endpoint: Endpoint) -> Connection | None:
         """Take an idle connection out of the pool; None where there is none."""
         pool = self._pools.get(endpoint[:4])
-        return pool.idle.pop() if pool is not None and pool.idle else None
+        if pool is None or not pool.idle:
+            return None
+        connection = pool.idle.pop()
+        del self._idle[connection]
+        return connection
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection, whose exchange has ended, for the next."""
         idle = self._pool_of[connection].idle
         surplus = len(idle) >= self._idle_max and self._idle_s > SURPLUS_IDLE_S
         idle.append(connection)
+        self._idle[connection] = None
         connection.rest(monotonic() + (SURPLUS_IDLE_S if surplus else self._idle_s))
         if self._waiting:
             self._wake(1)
@@ -113,12 +120,8 @@ class Pools:
             raise TransportError("closed", STOPPING)
 
     def _evict(self) -> bool:
-        """Close the idle connection that would end first; False where all are busy."""
-        oldest = min(
-            (pool.idle[0] for pool in self._pools.values() if pool.idle),
-            key=lambda connection: connection.deadline,
-            default=None,
-        )
+        """Close the connection that was idle longest; False where all are busy."""
+        oldest = next(iter(self._idle), None)
         if oldest is None:
             return False
         self._lost(oldest)
@@ -141,7 +144,7 @@ class Pools:
                 raise TransportError(
                     "timeout",
                     f"no connection was free within {timeout_ms} ms "
-                    f"({self._connections_max} are in use; see sender.in_flight_max)",
+                    f"({self._connections_max} are in use; see sender.connections_max)",
                 ) from None
             raise
 
@@ -157,7 +160,8 @@ class Pools:
         pool = self._pool_of.pop(connection, None)
         if pool is None:
             return
-        if connection in pool.idle:
+        if connection in self._idle:
+            del self._idle[connection]
             pool.idle.remove(connection)
         pool.open -= 1
         if pool.open == 0:

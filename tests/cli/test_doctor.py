@@ -94,7 +94,7 @@ def test_warnings_alone_are_no_failure(
     code, out = doctor(capsys)
     assert code == 0
     assert "warning " in out
-    assert "may need 4100; run ulimit -n 4100" in out
+    assert "may need 6100; run ulimit -n 6100" in out
 
 
 def test_parts_that_do_not_fit_together(environment: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,9 @@ def test_sigterm_finishes_what_is_under_way_and_leaves_the_rest(run, notify, dat
 
     async def scenario():
         async with Receiver(slowly) as slow, Receiver(refusing(500)) as failing:
-            async with notify(data_dir) as it, HttpApi(it.url, it.token) as api:
+            # No breaker: each delivery shall fail once.
+            eager = {"SENDER__BREAKER_FAILURES": 1000}
+            async with notify(data_dir, **eager) as it, HttpApi(it.url, it.token) as api:
                 shop = await api.producer()
                 one = await api.subscribe(shop, slow, "slow", concurrency_max=4)
                 two = await api.subscribe(shop, failing, "failing", retry=SLOWER)

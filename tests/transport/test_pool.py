@@ -203,7 +203,7 @@ def test_idle_connections_above_the_bound_end_soon(run, world, monkeypatch) -> N
 
 def test_connections_in_all_are_bounded_and_requests_wait_for_one(run, world) -> None:
     async def scenario():
-        async with world(OK, in_flight_max=3) as w:
+        async with world(OK, connections_max=3) as w:
             answers = await asyncio.gather(*(w.post() for _ in range(20)))
             assert {answer.code for answer in answers} == {200}
             assert w.peer.accepted <= 3
@@ -214,7 +214,7 @@ def test_connections_in_all_are_bounded_and_requests_wait_for_one(run, world) ->
 
 def test_at_the_bound_an_idle_connection_gives_way_to_another_endpoint(run, world) -> None:
     async def scenario():
-        async with world(OK, in_flight_max=1) as a, world(OK) as b:
+        async with world(OK, connections_max=1) as a, world(OK) as b:
             await a.post()
             assert (await a.post(endpoint=b.peer.endpoint)).code == 200
             assert a.transport.connections_open == 1
@@ -228,10 +228,10 @@ def test_waiting_for_a_free_connection_ends_with_the_time_out(run, world) -> Non
         await session.closed()
 
     async def scenario():
-        async with world(handler, in_flight_max=1) as w:
+        async with world(handler, connections_max=1) as w:
             busy = asyncio.create_task(w.post())
             await w.until(lambda: w.peer.accepted == 1)
-            with pytest.raises(TransportError, match=r"sender\.in_flight_max") as caught:
+            with pytest.raises(TransportError, match=r"sender\.connections_max") as caught:
                 await w.post(timeout_ms=40)
             assert caught.value.stage == "timeout"
             busy.cancel()
@@ -249,7 +249,7 @@ def test_a_waiter_that_is_cancelled_leaves_its_place_to_the_next(run, world) -> 
         await session.send(OK)
 
     async def scenario():
-        async with world(handler, in_flight_max=1) as w:
+        async with world(handler, connections_max=1) as w:
             busy = asyncio.create_task(w.post())
             await w.until(lambda: w.peer.accepted == 1)
             first, second = (asyncio.create_task(w.post()) for _ in range(2))

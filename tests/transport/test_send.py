@@ -107,7 +107,7 @@ def test_cancelling_what_is_over_leaves_the_next_request_alone(run, world) -> No
 
 def test_closing_tells_each_request_once(run, world) -> None:
     async def scenario():
-        async with world(hang, in_flight_max=2) as w:
+        async with world(hang, connections_max=2) as w:
             told = Told()
             for _ in range(4):  # two are sent, two wait for a connection
                 send(w, told, timeout_ms=60_000)

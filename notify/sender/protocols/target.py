@@ -42,6 +42,11 @@ class Target:
         self._access = Access.of(consumer, self.endpoint, self._prefix, origin)
 
     @property
+    def has_access(self) -> bool:
+        """Whether there is anything that make_ready may have to fetch."""
+        return self._access is not None
+
+    @property
     def needs_care(self) -> bool:
         """Whether make_ready has to be awaited before the next request."""
         return self._access is not None and self._access.is_due()
