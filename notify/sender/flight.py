@@ -20,7 +20,7 @@ from notify.sender.lane import Job, Lane
 from notify.sender.pace import Answered
 from notify.sender.protocols.target import Target
 from notify.sender.rate import Rate
-from notify.sender.verdict import judge
+from notify.sender.verdict import asked_quiet_ms, judge
 from notify_core import ids
 from notify_core.records import DELIVERED, REASON_NONE, DeliveryRecord, OutcomeRecord
 
@@ -182,6 +182,12 @@ class Flights:
         try:
             if flight.probe and pace.is_open:
                 # The outage is known: it costs no delivery a part of its budget.
+                if (
+                    answer is not None
+                    and lane.policy is not None
+                    and (quiet_ms := asked_quiet_ms(answer, now_ms, lane.policy))
+                ):
+                    pace.keep_quiet(now_ms + quiet_ms)
                 lane.put_back(flight.jobs)
             else:
                 self._judge(flight, answer, error, now_ms)

@@ -82,9 +82,7 @@ def judge(
     if answer is not None:
         if 200 <= answer.code < 300:
             return DELIVERED
-        if answer.code in RETRY_AFTER_CODES:
-            asked_ms = retry_after_ms(answer.retry_after, now_ms)
-            quiet_ms = min(asked_ms, policy.retry_after_ms_max)
+        quiet_ms = asked_quiet_ms(answer, now_ms, policy)
         if answer.code in policy.permanent:
             return Verdict(DeliveryStatus.DROPPED, Reason.REFUSED, 0, quiet_ms)
     delay_ms = policy.retry.delay_ms(attempts, random)
@@ -100,6 +98,13 @@ def judge(
     near = delay_ms <= policy.horizon_ms
     status = DeliveryStatus.QUEUED if near else DeliveryStatus.PENDING
     return Verdict(status, Reason.NONE, due_ms, quiet_ms)
+
+
+def asked_quiet_ms(answer: Answer, now_ms: int, policy: Policy) -> int:
+    """How long an answer asks to be left alone, as far as the policy heeds it."""
+    if answer.code not in RETRY_AFTER_CODES:
+        return 0
+    return min(retry_after_ms(answer.retry_after, now_ms), policy.retry_after_ms_max)
 
 
 def retry_after_ms(value: str, now_ms: int) -> int:

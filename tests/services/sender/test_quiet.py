@@ -195,3 +195,24 @@ def test_a_clock_set_back_during_a_try_holds_up_nothing(simulate: Any) -> None:
         assert (await r.delivery(message_id)).status is DeliveryStatus.QUEUED
 
     simulate(work())
+
+
+def test_a_probe_that_is_told_to_come_later_is_heeded(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig(**{"queue.depth_max": 1000})
+        await r.open()
+        r.consumers.behaviour = lambda _: (0.0, Answer(503, b"", ""))
+        await r.queued(50)
+        async with Running(r, r.sender(drain_ms=10)):
+            await until(lambda: begun(r, 11))  # ten opened the breaker, the next one is a probe
+            r.consumers.behaviour = lambda _: (0.0, Answer(503, b"", "300"))
+            await until(lambda: begun(r, 12))
+            await asyncio.sleep(299)
+            assert len(r.consumers.requests) == 12
+            await until(lambda: begun(r, 13))
+
+    simulate(work())
+
+
+async def begun(r: Rig, n: int) -> bool:
+    return len(r.consumers.requests) >= n
