@@ -152,18 +152,18 @@ class Flights:
         lane.flights.discard(flight)
         now_ms = self._clock.now_ms()
         destination = lane.destination
-        if (
-            answer is not None
-            and 200 <= answer.code < 300
-            and destination.plain
-            and lane.batch is None
-            and not destination.pace.open_since_ms
-        ):
-            destination.pace.well(flight.started_ms, now_ms)
-            latency_ms = max(0, now_ms - flight.started_ms)  # the clock may have been set back
-            self._delivered(lane, flight.jobs[0], answer, latency_ms, now_ms)
-        else:
-            self._landed_otherwise(flight, answer, error, now_ms)
+        pace = destination.pace
+        plain = destination.plain and lane.batch is None and not pace.open_since_ms
+        try:
+            if answer is not None and plain and 200 <= answer.code < 300:
+                pace.well(flight.started_ms, now_ms)
+                latency_ms = max(0, now_ms - flight.started_ms)  # a clock may have been set back
+                self._delivered(lane, flight.jobs[0], answer, latency_ms, now_ms)
+            else:
+                self._landed_otherwise(flight, answer, error, now_ms)
+        except Exception:
+            log.exception("subscription %d: a bug; the delivery goes back", lane.sub_id)
+            lane.hand_back(flight.jobs)
         self._admission.leave(lane)
         destination.pump()
 
@@ -179,21 +179,15 @@ class Flights:
             first_id = flight.jobs[0].delivery.message.id
             if pace.ended(how, first_id, flight.started_ms, now_ms):
                 _say_breaker(lane.destination.name, pace.is_open, answer, error)
-        try:
-            if flight.probe and pace.is_open:
-                # The outage is known: it costs no delivery a part of its budget.
-                if (
-                    answer is not None
-                    and lane.policy is not None
-                    and (quiet_ms := asked_quiet_ms(answer, now_ms, lane.policy))
-                ):
-                    pace.keep_quiet(now_ms + quiet_ms)
-                lane.put_back(flight.jobs)
-            else:
-                self._judge(flight, answer, error, now_ms)
-        except Exception:
-            log.exception("subscription %d: a bug; the delivery goes back", lane.sub_id)
-            lane.hand_back(flight.jobs)
+        if not flight.probe or not pace.is_open:
+            self._judge(flight, answer, error, now_ms)
+            return
+        # The outage is known: it costs no delivery a part of its budget.
+        if answer is not None and lane.policy is not None:
+            quiet_ms = asked_quiet_ms(answer, now_ms, lane.policy)
+            if quiet_ms:
+                pace.keep_quiet(now_ms + quiet_ms)
+        lane.put_back(flight.jobs)
 
     def _judge(
         self, flight: Flight, answer: Answer | None, error: TransportError | None, now_ms: int

@@ -7,9 +7,9 @@ with it.
 
 What makes the order hold:
 
-accepted earlier    read only what is older than anything in the ingest stream, and was seen before
-                    that was asked: what a producer was told is accepted, before it sent the next,
-                    is split by then
+accepted earlier    read only what is older than anything in the ingest stream and than any message
+                    that is not split, and was seen before that was asked: what a producer was told
+                    is accepted, before it sent the next, is split by then
 lost queue          read nothing until the Rescuer has put everything back that was in it
 another holder      read nothing until what the one before it delivered is marked
 place in the line   a delivery's number and the message before it are durable before its outcome
@@ -29,6 +29,7 @@ from notify.domain.policy import Ordering
 from notify.domain.ports import OrderHead, Queue, Storage
 from notify.runtime.rescue import REBUILT_EPOCH, epoch_begun_ms
 from notify.runtime.streams import INGEST, MARK
+from notify.sender.frontier import Frontier
 from notify.sender.lane import Job, Lane
 from notify.sender.line import KEY_JOBS_MAX, Line
 from notify.sender.verdict import Policy
@@ -61,6 +62,7 @@ class OrderedLane(Lane):
         ordering: Ordering,
         storage: Storage,
         queue: Queue,
+        frontier: Frontier,
         limits: QueueConfig,
         *args: Any,
         **more: Any,
@@ -70,6 +72,7 @@ class OrderedLane(Lane):
         self._is_strict = ordering is Ordering.STRICT
         self._storage = storage
         self._queue = queue
+        self._frontier = frontier
         self._inline_bytes = min(limits.inline_bytes_max, INLINE_BYTES_MAX)
         self._line = Line()
         self._begun_ms = self._clock.now_ms()
@@ -301,6 +304,8 @@ class OrderedLane(Lane):
         (ingest,) = await self._queue.gauges([INGEST])
         split_id = ids.id_floor(ingest.oldest_ms) if ingest.oldest_ms else ID_MAX
         end_id = min(split_id, seen_id + 1)
+        if end_id > self._cursor_id + 1:
+            end_id = split_id = await self._frontier.below(end_id)
         late_id = ids.id_floor(max(ids.EPOCH_MS, ids.id_ms(self._cursor_id) - LATE_MS))
         start_id = min(line.read_from(self._cursor_id), late_id, self._cursor_id)
         now_ms = self._clock.now_ms()

@@ -34,6 +34,7 @@ from notify.runtime.steps import Stopping, run_every, run_steps
 from notify.sender.admission import Admission
 from notify.sender.destination import Destination
 from notify.sender.flight import Flights
+from notify.sender.frontier import Frontier
 from notify.sender.holdings import Holdings
 from notify.sender.lane import Job, Lane
 from notify.sender.ordered import OrderedLane
@@ -91,6 +92,7 @@ class Sender:
             storage, transport, directory, clock, random, config, self._admission
         )
         self._holdings = Holdings(queue, directory, clock, worker, config.share_ms)
+        self._frontier = Frontier(storage, clock)
         self._targets = Targets(config.origin)
         self._policies = Policies(
             Retry(schedule_ms=config.retry_schedule_ms, jitter=config.retry_jitter),
@@ -327,7 +329,9 @@ class Sender:
             lane = Lane(*parts)
         else:
             ordering = subscription.ordering
-            lane = OrderedLane(ordering, self._storage, self._queue, self._limits, *parts)
+            lane = OrderedLane(
+                ordering, self._storage, self._queue, self._frontier, self._limits, *parts
+            )
         self._lanes[sub_id] = lane
         destination.lanes.append(lane)
         self._configure_lane(lane)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,13 +10,12 @@ import pytest
 from notify.domain.errors import Busy, StorageError, TransportError
 from notify.domain.model import DeliveryStatus, Subscription
 from notify.domain.policy import Ordering
-from notify.domain.ports import Answer, Endpoint, Push
+from notify.domain.ports import Answer, Endpoint
 from notify.runtime.steps import Stopping
 from notify.sender import Sender
 from notify_core import receive
 from notify_core.body import Limits
 from tests.conformance.storage.samples import new_consumer
-from tests.simulation.faulty import FaultyQueue
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.world import SECRET, SimulatedEndpoints, World
 from tests.support.answers import Told
@@ -79,13 +77,6 @@ class OrderedEndpoints(SimulatedEndpoints):
         return result
 
 
-class Handing(FaultyQueue):
-    """Fails at random, but takes what was accepted: else it is late, and ordered as if it were."""
-
-    async def push(self, pushes: Sequence[Push]) -> None:
-        await self._port.push(pushes)  # type: ignore[attr-defined]
-
-
 class OrderedWorld(World):
     """Three ordered subscriptions and up to three Senders."""
 
@@ -141,10 +132,6 @@ class OrderedWorld(World):
             for sub_id in range(1, len(ORDERINGS) + 1):
                 line = self.watching.lines[sub_id, self.watching.line_of(sub_id, key)]
                 line.accepted.append(number)
-
-    async def start(self) -> None:
-        self.queue = Handing(self.memory, self.random, self.queue.rate)
-        await super().start()
 
     def add_sender(self) -> None:
         """One more Sender beside that of the services."""

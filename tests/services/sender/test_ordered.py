@@ -414,12 +414,6 @@ async def _true(holds: bool) -> bool:
     return holds
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the Api answers before it pushes: a message whose push fails, or is slower than what "
-    "a producer sends next through another Api, is in the database alone until the Rescuer "
-    "splits it, and nothing that a lane reads tells of it",
-)
 def test_what_was_accepted_and_not_pushed_holds_back_later_ones(simulate: Any) -> None:
     async def work() -> None:
         r = await rig()
