@@ -1,7 +1,7 @@
 """What a Sender keeps of one consumer while it holds it: its endpoint's state, its lanes."""
 
 from collections import deque
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from notify.domain.errors import InvalidInput, TransportError
 from notify.domain.model import Consumer
@@ -10,12 +10,8 @@ from notify.sender.protocols.target import Target
 from notify.sender.rate import Rate
 from notify.sender.targets import Targets
 
-
-class Pumped(Protocol):
-    """A lane, as far as its destination knows it."""
-
-    def pump(self) -> None:
-        """Begin what may begin now."""
+if TYPE_CHECKING:
+    from notify.sender.lane import Lane
 
 
 class Destination:
@@ -25,7 +21,7 @@ class Destination:
         self.consumer_id = consumer_id
         self.pace = pace
         self.held_since_ms = held_since_ms
-        self.lanes: deque[Pumped] = deque()
+        self.lanes: deque[Lane] = deque()
         self.target: Target | None = None
         # Nothing but 2xx makes a delivery here, and nothing has to be fetched before a try.
         self.plain = False

@@ -77,6 +77,7 @@ class Lane:
         self.sub_id = sub_id
         self.destination = destination
         self.flights: set[Try] = set()
+        self.ended = asyncio.Event()  # it is closed, and nothing is under way any more
         self.places = 0  # that it has of the admission
         self.claim_chunks = 1  # how many it takes at a time
         self.policy: Policy | None = None
@@ -136,7 +137,11 @@ class Lane:
     def pump(self) -> None:
         """Begin what may begin now."""
         now_ms = self._clock.now_ms()
-        if self._status is not SubscriptionStatus.NORMAL or self._closing:
+        if self._closing:
+            self._let_go()
+            if not self.flights:
+                self.ended.set()
+        elif self._status is not SubscriptionStatus.NORMAL:
             self._let_go()
         else:
             while self._first(now_ms) is not None and self._may_begin(now_ms):
@@ -187,6 +192,8 @@ class Lane:
         if self._alarm is not None:
             self._alarm.cancel()
         self._let_go()
+        if not self.flights:
+            self.ended.set()
 
     def cancel(self) -> None:
         """Cut off what is under way."""

@@ -15,8 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from notify.config import QueueConfig, SenderConfig
 from notify.domain.errors import NotifyError, QueueError, QueueLost
-from notify.domain.model import DeliveryStatus, SubscriptionStatus
-from notify.domain.policy import Ordering
+from notify.domain.model import DeliveryStatus
 from notify.domain.ports import (
     Claim,
     Clock,
@@ -27,21 +26,15 @@ from notify.domain.ports import (
     StreamKind,
     Transport,
 )
-from notify.domain.retry import Retry
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.metrics import Figure, export
 from notify.runtime.steps import Stopping, run_every, run_steps
 from notify.sender.admission import Admission
-from notify.sender.destination import Destination
 from notify.sender.flight import Flights
-from notify.sender.frontier import Frontier
 from notify.sender.holdings import Holdings
-from notify.sender.lane import Job, Lane
-from notify.sender.ordered import OrderedLane
+from notify.sender.lane import Job
+from notify.sender.lanes import Lanes, drain
 from notify.sender.outcomes import Held, Outcomes
-from notify.sender.pace import Pace
-from notify.sender.targets import Targets
-from notify.sender.verdict import Policies
 from notify_core import chunk
 from notify_core.errors import ChunkError
 from notify_core.records import DeliveryRecord
@@ -82,7 +75,6 @@ class Sender:
         self._directory = directory
         self._clock = clock
         self._random = random
-        self._config = config
         self._limits = queue_config
         self._drain_s = drain_ms / 1000
         self._worker = worker
@@ -92,18 +84,10 @@ class Sender:
             storage, transport, directory, clock, random, config, self._admission
         )
         self._holdings = Holdings(queue, directory, clock, worker, config.share_ms)
-        self._frontier = Frontier(storage, clock)
-        self._targets = Targets(config.origin)
-        self._policies = Policies(
-            Retry(schedule_ms=config.retry_schedule_ms, jitter=config.retry_jitter),
-            config.retry_after_ms_max,
-            queue_config.delay_horizon_ms,
-        )
-        self._destinations: dict[int, Destination] = {}
-        self._lanes: dict[int, Lane] = {}
-        self._configured = -1
-        self._streams_of: tuple[int, frozenset[int]] = (-2, frozenset())
-        self._streams: list[Stream] = []
+        self._lanes = Lanes(
+            storage, queue, directory, clock, random, config, queue_config, self._flights,
+            self._admission, self._outcomes, self._holdings.valid, self._is_hungry,
+        )  # fmt: skip
         self._held: dict[tuple[Stream, str], Held] = {}
         # Subscriptions whose queue may hold something that nobody claimed; that have nothing to do.
         self._ready: set[int] = set()
@@ -116,7 +100,6 @@ class Sender:
         self._scan_ms = 0
         self._scanned_version = -1
         self._closing = False
-        self._reconfigure = False
 
     @property
     def in_flight(self) -> int:
@@ -149,7 +132,7 @@ class Sender:
                 Figure(
                     "notify_sender_breakers_open",
                     "Consumers that are tried by one delivery at a time until they are back",
-                    lambda: sum(one.pace.is_open for one in self._destinations.values()),
+                    lambda: self._lanes.breakers_open,
                     counts=False,
                 ),
             ],
@@ -177,13 +160,13 @@ class Sender:
                     ):
                         claiming.create_task(work)
                 self._closing = True
-                await self._drain(list(self._lanes.values()), self._drain_s)
+                await drain(self._lanes, self._drain_s)
                 await self._flights.close()
                 # Not cancelled: what was cut off while it is handed on would be pushed again.
                 drained.set()
             await self._give_up()
         finally:
-            lanes = list(self._lanes.values())
+            lanes = list(self._lanes)
             for lane in lanes:
                 lane.close()
             for lane in lanes:
@@ -205,7 +188,7 @@ class Sender:
             del self._releasing[id_]
         await self._holdings.beat(done)
         self._lose(held - self._holdings.held)
-        mine = self._holdings.held - self._destinations.keys() - self._releasing.keys()
+        mine = self._holdings.held - self._lanes.consumers - self._releasing.keys()
         await self._gain(mine)
         for id_ in self._holdings.surplus:
             if id_ not in self._releasing:
@@ -221,22 +204,13 @@ class Sender:
         """Take over what the holder before left, then begin with what waits."""
         if not consumer_ids or self._closing:
             return
-        now_ms = self._clock.now_ms()
-        for id_ in consumer_ids:
-            pace = Pace(self._config, self._random)
-            self._destinations[id_] = Destination(id_, pace, now_ms)
-        self._configure()
-        streams = [
-            Stream(StreamKind.SUBSCRIPTION, one.id)
-            for one in self._directory.current.subscriptions.values()
-            if one.consumer_id in self._destinations and one.consumer_id in consumer_ids
-        ]
+        streams = self._lanes.take(consumer_ids)
         try:
             # Nobody else holds anything of it now, however short a time ago he did.
             claims = await self._queue.takeover(streams, self._worker, 0, self._limits.depth_max)
         except BaseException:
             for id_ in consumer_ids:
-                self._drop_destination(id_)
+                self._lanes.drop(id_)
             raise
         if claims:
             # Apart, because it waits for the database, and leases do not.
@@ -248,117 +222,34 @@ class Sender:
 
     def _lose(self, consumer_ids: Collection[int]) -> None:
         for id_ in consumer_ids:
-            for lane in self._lanes_of(id_):
+            for lane in self._lanes.of(id_):
                 lane.forget()
-            self._drop_destination(id_)
+            self._lanes.drop(id_)
         # Prolonged no more: whoever has them now may die, and then they are taken over.
         self._held = {key: held for key, held in self._held.items() if not held.lost}
 
     async def _release(self, consumer_id: int) -> None:
         """Bring a consumer to an end here, for another Sender."""
+        lanes = self._lanes.give_up(consumer_id)
         while self._claiming:  # what comes of it has to be handed back before
             await self._clock.sleep(SETTLE_S)
-        lanes = self._lanes_of(consumer_id)
-        await self._drain(lanes, RELEASE_S)
+        await drain(lanes, RELEASE_S)
         while True:
             try:
                 await self._flush()
                 break
             except QueueError:
                 await self._clock.sleep(HURRY_S)
-        self._drop_destination(consumer_id)
-
-    def _drop_destination(self, consumer_id: int) -> None:
-        for lane in self._lanes_of(consumer_id):
-            lane.close()
-            del self._lanes[lane.sub_id]
-        self._destinations.pop(consumer_id, None)
-
-    def _lanes_of(self, consumer_id: int) -> list[Lane]:
-        return [one for one in self._lanes.values() if one.destination.consumer_id == consumer_id]
-
-    # What is configured.
-
-    def _configure(self) -> None:
-        """Go by the present directory; ordered lanes are there before anything was pushed."""
-        self._reconfigure = False
-        current = self._directory.current
-        for id_, destination in self._destinations.items():
-            consumer = current.consumers.get(id_)
-            if consumer is not None:
-                destination.aim(consumer, self._targets)
-        for subscription in self._directory.live_subscriptions.values():
-            lane = self._lanes.get(subscription.id)
-            if lane is not None and lane.ordering is not subscription.ordering:
-                lane.close()
-                if lane.flights:
-                    self._reconfigure = True  # its tries have to end first
-                    continue
-                lane.destination.lanes.remove(lane)
-                del self._lanes[subscription.id]
-            ordered = subscription.ordering is not Ordering.NONE
-            if ordered and subscription.consumer_id in self._destinations:
-                self._lane(subscription.id)
-        for lane in self._lanes.values():
-            self._configure_lane(lane)
-        self._configured = self._directory.version
-
-    def _configure_lane(self, lane: Lane) -> None:
-        subscription = self._directory.live_subscriptions.get(lane.sub_id)
-        lane.configure(subscription, self._policies.of(subscription) if subscription else None)
-        lane.pump()
-
-    def _lane(self, sub_id: int) -> Lane | None:
-        """The lane of a subscription whose consumer is held."""
-        lane = self._lanes.get(sub_id)
-        if lane is not None:
-            return lane
-        subscription = self._directory.current.subscriptions.get(sub_id)
-        destination = self._destinations.get(subscription.consumer_id) if subscription else None
-        if (
-            subscription is None
-            or destination is None
-            or destination.consumer_id in self._releasing
-        ):
-            return None
-        parts = (
-            sub_id, destination, self._flights, self._admission, self._outcomes, self._clock,
-            self._holdings.valid, self._is_hungry,
-        )  # fmt: skip
-        if subscription.ordering is Ordering.NONE or subscription.deleted_ms:
-            lane = Lane(*parts)
-        else:
-            ordering = subscription.ordering
-            lane = OrderedLane(
-                ordering, self._storage, self._queue, self._frontier, self._limits, *parts
-            )
-        self._lanes[sub_id] = lane
-        destination.lanes.append(lane)
-        self._configure_lane(lane)
-        return lane
-
-    def _held_streams(self) -> list[Stream]:
-        """The queues to read: of consumers held, all but paused ones, deleted ones included."""
-        known = (self._directory.version, frozenset(self._destinations))
-        if known != self._streams_of:
-            self._streams_of = known
-            self._streams = [
-                Stream(StreamKind.SUBSCRIPTION, one.id)
-                for one in self._directory.current.subscriptions.values()
-                if one.consumer_id in self._destinations
-                and (one.deleted_ms or one.status is not SubscriptionStatus.PAUSED)
-            ]
-        return self._streams
+        self._lanes.drop(consumer_id)
 
     # Claiming.
 
     async def _look(self, stopping: Stopping) -> None:
         """Note where something was pushed, or is due; every so often, look at all queues."""
         version = self._directory.version
-        if version != self._configured:
-            self._configure()
+        self._lanes.keep_configured()
         self._regained.clear()
-        streams = self._held_streams()
+        streams = self._lanes.streams()
         now_ms = self._clock.now_ms()
         # Later than IDLE_MS from now, it was said by a clock that was set back since.
         in_time = self._scan_ms - IDLE_MS <= now_ms < self._scan_ms
@@ -410,7 +301,7 @@ class Sender:
         for sub_id in self._ready & self._starving:
             # Before it is asked: what is pushed meanwhile is noted again.
             self._starving.discard(sub_id)
-            lane = self._lane(sub_id)
+            lane = self._lanes.lane(sub_id)
             if lane is None:
                 self._ready.discard(sub_id)
             elif lane.wants_more:
@@ -442,7 +333,7 @@ class Sender:
             if len(items) < count:
                 continue
             self._ready.add(sub_id)
-            lane = self._lane(sub_id)
+            lane = self._lanes.lane(sub_id)
             if lane is not None:
                 self._starving.add(sub_id)
                 chunks = self._limits.chunk_rows_max * len(items) // max(1, sum(items))
@@ -450,7 +341,7 @@ class Sender:
 
     def _queue_lost(self) -> None:
         """Let go of what was not begun: it is gone from the queue, the Rescuer queues it anew."""
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.forget()
         self._held.clear()
         self._outcomes.queue_lost()
@@ -472,7 +363,7 @@ class Sender:
             self._outcomes.skip(held, held.open - len(deliveries))
             by_lane.setdefault(sub_id, []).extend(Job(held, delivery) for delivery in deliveries)
         for sub_id, jobs in by_lane.items():
-            lane = self._lane(sub_id)
+            lane = self._lanes.lane(sub_id)
             if lane is not None:
                 lane.add(jobs)
                 continue
@@ -503,17 +394,16 @@ class Sender:
 
     async def _tend(self) -> None:
         """Have ordered lanes read what no hint told them of; change lanes whose tries ended."""
-        lines = [lane for lane in self._lanes.values() if isinstance(lane, OrderedLane)]
+        lines = self._lanes.ordered
         if lines:
             pending = {row.subscription_id: row.pending for row in await self._storage.ledger()}
             for line in lines:
                 if pending.get(line.sub_id, 0) > line.known or line.unmarked:
                     line.read(whole=True)
-        if self._reconfigure:
-            self._configure()
+        self._lanes.keep_configured()
         # What somebody claimed who did not hold it any more, and then died.
         left = await self._queue.takeover(
-            self._held_streams(), self._worker, self._limits.lease_ms, 1
+            self._lanes.streams(), self._worker, self._limits.lease_ms, 1
         )
         await self._begin(left)
 
@@ -531,19 +421,6 @@ class Sender:
     async def _flush(self) -> None:
         for claim in await self._outcomes.flush():
             self._held.pop((claim.stream, claim.entry), None)
-
-    async def _drain(self, lanes: Sequence[Lane], wait_s: float) -> None:
-        """Hand back what was not begun, wait for what is under way, cut off the rest."""
-        for lane in lanes:
-            lane.close()
-        deadline_ms = self._clock.now_ms() + round(wait_s * 1000)
-        while any(lane.flights for lane in lanes) and self._clock.now_ms() < deadline_ms:
-            await self._clock.sleep(0.01)
-        for lane in lanes:
-            lane.cancel()
-            if isinstance(lane, OrderedLane):
-                left_ms = deadline_ms - self._clock.now_ms()
-                await lane.saved(max(HURRY_S, left_ms / 1000))
 
     async def _give_up(self) -> None:
         try:
