@@ -207,3 +207,30 @@ def test_a_change_must_fit_what_stays(api, run):
             assert changed.json()["protocol"] == "standard"
 
     run(scenario())
+
+
+def test_batches_need_a_protocol_that_has_them(api, run):
+    async def scenario():
+        async with api() as it:
+            shop = (await it.admin("POST", "/v1/producers", {"name": "shop"})).json()
+            events = await it.consumer("events", protocol="cloudevents-binary")
+            plain = await it.consumer("plain")
+
+            async def subscribe(consumer):
+                ids = {"producer_id": shop["id"], "consumer_id": consumer["id"]}
+                batch = {"size_max": 10, "format": "json"}
+                return await it.admin("POST", "/v1/subscriptions", {**ids, "batch": batch})
+
+            refused = await subscribe(events)
+            assert refused.status_code == 422
+            assert "cloudevents-binary" in refused.json()["detail"]
+            made = await subscribe(plain)
+            assert made.status_code == 201
+            change = {"protocol": "cloudevents-structured"}
+            refused = await it.admin("PATCH", f"/v1/consumers/{plain['id']}", change)
+            assert refused.status_code == 422
+            assert f"subscription {made.json()['id']}" in refused.json()["detail"]
+            shown = (await it.admin("GET", f"/v1/consumers/{plain['id']}")).json()
+            assert shown["protocol"] == "standard"
+
+    run(scenario())
