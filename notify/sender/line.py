@@ -16,18 +16,21 @@ from notify.sender.lane import Job
 
 # Deliveries of one key that are kept here; what follows stays in the database until these are done.
 KEY_JOBS_MAX: Final = 200
+# The same while its first has to be tried again: thousands of failing keys leave room for others.
+PARKED_JOBS_MAX: Final = 2
 HEADS_MAX: Final = 20_000
 
 
 class _Key:
     """One key: its jobs in message order; one that had a try is the first."""
 
-    __slots__ = ("busy", "cut_id", "jobs", "name")
+    __slots__ = ("busy", "cut_id", "jobs", "name", "parked")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.jobs: list[Job] = []
         self.busy = False  # the first is free, under way or parked
+        self.parked = False
         self.cut_id = 0  # from this message on they were left in the database; 0: none was
 
 
@@ -90,7 +93,7 @@ class Line:
             found = self._keys[key] = _Key(key)
         if 0 < found.cut_id <= message_id:
             return
-        if len(found.jobs) >= KEY_JOBS_MAX:
+        if len(found.jobs) >= (PARKED_JOBS_MAX if found.parked else KEY_JOBS_MAX):
             found.cut_id = message_id
             return
         self._known.add(message_id)
@@ -105,6 +108,7 @@ class Line:
         """The next delivery that may go; it gets its place when it is taken."""
         while self._parked and self._parked[0][0] <= now_ms:
             key = heapq.heappop(self._parked)[2]
+            key.parked = False
             self._free.append(key)
         return self._free[0].jobs[0] if self._free else None
 
@@ -138,6 +142,12 @@ class Line:
         """The delivery under way has to be tried again, not before until_ms."""
         found = self._keys[key]
         found.jobs[0] = job
+        found.parked = True
+        left_out = [one.delivery.message.id for one in found.jobs[PARKED_JOBS_MAX:]]
+        if left_out:
+            del found.jobs[PARKED_JOBS_MAX:]
+            self._known.difference_update(left_out)
+            found.cut_id = min(left_out[0], found.cut_id or left_out[0])
         self._counter += 1
         heapq.heappush(self._parked, (until_ms, self._counter, found))
 

@@ -79,6 +79,7 @@ class OrderedLane(Lane):
         self._cursor_id = 0
         self._seen_id = 0
         self._whole = False
+        self._full = False  # more was waiting than there was room for
         self._safe_epoch: str | None = None
         self._taken_over = False
         # The line was given up while tries were under way: they have to end first.
@@ -163,7 +164,7 @@ class OrderedLane(Lane):
         self._decided.append(outcome)
         if self._saving is None or self._saving.done():
             self._saving = asyncio.create_task(self._save_all(), name=f"places {self.sub_id}")
-        if self._line.must_read or (self._cursor_id and self.known == LINE_MAX // 2):
+        if self._line.must_read or (self._full and self.known <= LINE_MAX // 2):
             self.read()
 
     def put_back(self, jobs: Sequence[Job]) -> None:
@@ -296,6 +297,7 @@ class OrderedLane(Lane):
     async def _read(self) -> bool:
         """Take in what is unfinished, in message order; whether there is more to read soon."""
         line = self._line
+        self._full = False
         if self._whole:
             self._whole = False
             self._cursor_id = 0
@@ -328,8 +330,9 @@ class OrderedLane(Lane):
             after = page[-1]
             if not after[0]:
                 self._cursor_id = after[1]
-            if self.known >= LINE_MAX or (self._is_strict and line.is_cut("")):
-                return False  # `settle` reads on when half of it is done
+            self._full = self.known >= LINE_MAX
+            if self._full or (self._is_strict and line.is_cut("")):
+                return False  # `settle` reads on when there is room
         return True
 
     async def _take_in(self, line: Line, message_ids: list[int]) -> None:

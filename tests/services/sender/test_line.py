@@ -11,7 +11,7 @@ from notify.domain.ports import OrderHead
 from notify.sender import line as line_module
 from notify.sender.batch import Place
 from notify.sender.lane import Job
-from notify.sender.line import Line
+from notify.sender.line import PARKED_JOBS_MAX, Line
 from notify_core.records import DeliveryRecord, MessageRecord
 
 
@@ -257,3 +257,20 @@ def test_whatever_order_they_are_read_in_they_go_by_id(numbers: list[int]) -> No
         taken.append(id_of(line.take()))
         line.finish("a")
     assert taken == sorted(numbers)
+
+
+def test_a_failing_key_leaves_room_for_others() -> None:
+    line = filled(*["a"] * 100)
+    assert len(line) == 100
+    line.take()
+    line.park("a", job(1, 1), 1000)
+    assert len(line) == PARKED_JOBS_MAX
+    line.add("a", job(101))
+    assert len(line) == PARKED_JOBS_MAX
+    assert line.first(999) is None
+    for number in range(1, PARKED_JOBS_MAX + 1):
+        assert id_of(line.first(1000)) == number
+        line.take()
+        line.finish("a")
+    assert line.must_read
+    assert line.read_from(500) == PARKED_JOBS_MAX + 1
