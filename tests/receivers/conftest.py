@@ -27,7 +27,7 @@ class Client:
 
     def __init__(self, transport: HttpTransport) -> None:
         self._transport = transport
-        self._targets = Targets()
+        self._targets = Targets("notify")
         self._last_id = 0
 
     @property
@@ -52,9 +52,9 @@ class Client:
         self._last_id += 1
         message = MessageRecord(self._last_id, 1, event, "", b"", "", 0, 0, body)
         target = self._targets.of(consumer)
-        head = target.request_head(message, body, 1, 1, int(time.time() * 1000))
+        head, sent = target.request(message, body, 1, 1, int(time.time() * 1000))
         endpoint = target.endpoint._replace(identity=identity)
-        return await post(self._transport, endpoint, head, body, timeout_ms, KEPT_BYTES)
+        return await post(self._transport, endpoint, head, sent, timeout_ms, KEPT_BYTES)
 
 
 @pytest.fixture
