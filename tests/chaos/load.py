@@ -11,6 +11,7 @@ from tests.chaos.book import Book
 
 TYPES: Final = ("order.paid", "order.created", "stock.changed")
 BATCH_MAX: Final = 50
+ORDERING_KEYS: Final = 100
 STEADY_PRODUCERS: Final = 4
 BURST_PRODUCERS: Final = 16
 AGAIN_S: Final = 0.05
@@ -98,7 +99,8 @@ class Load:
             event_type = self._random.choice(TYPES)
             padding = "é" * self._random.randint(0, 200)
             payload = {"n": number, "padding": padding}
-            batch.append({"type": event_type, "payload": payload, "key": f"k{number}"})
+            item = {"type": event_type, "payload": payload, "key": f"k{number}"}
+            batch.append(item | {"ordering_key": f"o{number % ORDERING_KEYS}"})
         self._numbers += size
         answer = await self._until_accepted(batch)
         now = time.monotonic()

@@ -131,7 +131,7 @@ class System:
                 for name, consumer in consumers.items()
             ]
             orders = await api.subscribe(
-                shop, consumers["quick"], "orders", types=["order.*"], retry=RETRY
+                shop, consumers["quick"], "orders", types=["order.*"], retry=RETRY, ordering="key"
             )
         matching = {
             name: (*to_all, orders) if name.startswith("order.") else tuple(to_all)
