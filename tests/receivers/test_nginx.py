@@ -93,7 +93,7 @@ def test_connections_that_it_lets_idle_out_cost_no_delivery_and_double_none(run,
 
 def test_many_at_a_time(run, client, nginx) -> None:
     async def scenario():
-        async with client(in_flight_max=20) as c:
+        async with client(connections_max=20) as c:
             url = f"https://hook.example:{nginx.tls_port}/empty"
             answers = await asyncio.gather(*(c.send(url, identity=TRUSTING) for _ in range(200)))
             assert {answer.code for answer in answers} == {204}
