@@ -58,8 +58,10 @@ class Feeder:
         return moved
 
     async def _feed_one(self, stream: Stream, gauge: Gauge) -> int:
-        subscription = self._directory.live_subscriptions.get(stream.number)
+        subscription = self._directory.current.subscriptions.get(stream.number)
         if subscription is None:
+            return 0  # newer than what is known here
+        if subscription.deleted_ms:
             return await self._drop(stream, Reason.DELETED)
         if subscription.status is SubscriptionStatus.DISCARDED:
             return await self._drop(stream, Reason.DISCARDED)
@@ -116,7 +118,7 @@ class Feeder:
 
     async def _drop(self, stream: Stream, reason: Reason) -> int:
         return await self._storage.drop_pending(
-            stream.number, reason, self._clock.now_ms(), DROP_ROWS_MAX
+            stream.number, int(reason), self._clock.now_ms(), DROP_ROWS_MAX
         )
 
 

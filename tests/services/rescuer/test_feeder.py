@@ -4,6 +4,7 @@ from typing import Any
 
 from notify.domain.model import DeliveryStatus, Reason, SubscriptionStatus
 from notify.rescuer.feeder import Feeder
+from notify.runtime.directory import DirectoryCache
 from notify_core import chunk
 from notify_core.records import DROPPED, PENDING, OutcomeRecord
 from tests.services.rig import Rig, counts, sub
@@ -176,5 +177,22 @@ def test_one_full_queue_does_not_keep_another_from_being_fed(simulate: Any) -> N
         await r.held(5, 2)
         assert await r.feed() == 5
         assert await r.depth(2) == 5
+
+    simulate(work())
+
+
+def test_what_waits_for_a_subscription_that_is_not_known_yet_is_not_dropped(simulate: Any) -> None:
+    async def work() -> None:
+        r = FeedRig()
+        await r.open(1)
+        stale = DirectoryCache(r.storage)
+        await stale.refresh()
+        await r.subscribe()
+        [message] = await r.held(1, 2)
+        r.directory, fresh = stale, r.directory
+        assert await r.feed() == 0
+        assert (await r.delivery(message, 2)).status is DeliveryStatus.PENDING
+        r.directory = fresh
+        assert await r.feed() == 1
 
     simulate(work())
