@@ -123,7 +123,7 @@ def process(arguments: list[str], environ: dict[str, str]) -> Iterator["subproce
 class Flow:
     """A producer and its subscriptions; what was sent and what became of it."""
 
-    def __init__(self, api: ApiClient, fan_out: int, ordering: str) -> None:
+    def __init__(self, api: ApiClient, fan_out: int, ordering: str = "none") -> None:
         self.api = api
         self.fan_out = fan_out
         self.policy = {"concurrency_max": 64, "ordering": ordering}
