@@ -109,11 +109,6 @@ def permanent_set(codes: tuple[int | str, ...]) -> frozenset[int]:
     return frozenset(number for code in codes for number in _meant(code))
 
 
-def is_permanent(codes: tuple[int | str, ...], code: int) -> bool:
-    """Whether an answer with this status code ends a delivery for good."""
-    return code in permanent_set(codes)
-
-
 def _meant(code: int | str) -> Iterable[int]:
     if isinstance(code, int):
         return (code,)

@@ -11,7 +11,7 @@ from typing import Final
 from notify.config import SenderConfig
 from notify.domain.errors import InvalidInput, NotifyError, TransportError
 from notify.domain.model import DeliveryStatus, Reason, SubscriptionStatus
-from notify.domain.policy import GONE
+from notify.domain.policy import GONE, burst_of
 from notify.domain.ports import Answer, Clock, Exchange, Random, Storage, Transport
 from notify.runtime.directory import DirectoryCache
 from notify.sender import batch as batches
@@ -331,7 +331,9 @@ class Flights:
     def _take_allowed_rate(self, lane: Lane, target: Target) -> None:
         allowed = target.allowed_rate_per_s
         if allowed and lane.destination.rate is None:
-            lane.destination.rate = Rate(allowed, None, self._clock.now_ms(), fresh=True)
+            lane.destination.rate = Rate(
+                allowed, burst_of(allowed, None), self._clock.now_ms(), fresh=True
+            )
 
     def _disable(self, lane: Lane) -> None:
         task = asyncio.create_task(self._pause(lane))

@@ -113,7 +113,8 @@ class Lane:
         if before is None or rate != (before.rate_per_s, before.rate_burst):
             now_ms = self._clock.now_ms()
             fresh = subscription.created_ms >= self.destination.held_since_ms
-            self._rate = Rate(rate[0], rate[1], now_ms, fresh) if rate[0] else None
+            per_s = subscription.rate_per_s
+            self._rate = Rate(per_s, subscription.burst, now_ms, fresh) if per_s else None
         self._timed = self._rate is not None or self.batch is not None
 
     @property
@@ -123,9 +124,10 @@ class Lane:
 
     @property
     def wants_more(self) -> bool:
-        """Whether chunks shall be claimed for it now."""
+        """Whether chunks shall be claimed for it now: no try could be made, or no full batch."""
         paused = self._status is SubscriptionStatus.PAUSED
-        return not self._jobs and not paused and not self._closing
+        wanted = self.batch.size_max if self.batch is not None else 1
+        return len(self._jobs) < wanted and not paused and not self._closing
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Take jobs."""
@@ -156,7 +158,7 @@ class Lane:
                     self.destination.rate.take()
                 self._jobs_since_ms = now_ms
                 self._begin.begin(self, jobs, now_ms)
-        if not self.waiting:
+        if self.wants_more:
             self._hungry(self.sub_id)
 
     def settle(self, job: Job, outcome: OutcomeRecord) -> None:

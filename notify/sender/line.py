@@ -130,10 +130,6 @@ class Line:
         job.place = Place(head.sequence, head.previous_id)
         return job
 
-    def head(self, key: str) -> OrderHead:
-        """The head of a key of which something was taken."""
-        return self._heads[key]
-
     def put_first(self, key: str) -> None:
         """What was taken last was not begun after all."""
         self._free.appendleft(self._keys[key])

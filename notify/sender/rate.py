@@ -10,9 +10,9 @@ class Rate:
     up, since the Sender before it may have just used it.
     """
 
-    def __init__(self, per_s: float, burst: int | None, now_ms: int, fresh: bool) -> None:
+    def __init__(self, per_s: float, burst: int, now_ms: int, fresh: bool) -> None:
         self._per_ms = per_s / 1000
-        self._burst = float(burst or max(1, ceil(per_s)))
+        self._burst = float(burst)
         self._tokens = self._burst if fresh else 0.0
         self._at_ms = now_ms
 

@@ -234,6 +234,19 @@ def test_a_batch_waits_for_more_only_so_long(simulate: Any) -> None:
     simulate(work())
 
 
+def test_a_batch_that_waits_takes_what_comes_meanwhile(simulate: Any) -> None:
+    async def work() -> None:
+        r = await rig({"size_max": 3, "wait_ms": 1000})
+        async with Running(r):
+            made = []
+            for _ in range(3):
+                made += await r.queued(1)
+                await asyncio.sleep(0.1)
+            assert [sent(request) for request in r.consumers.requests] == [made]
+
+    simulate(work())
+
+
 @pytest.mark.parametrize("size", [50, 200])  # in the chunk, and left in the database
 def test_a_batch_keeps_to_its_bytes(simulate: Any, size: int) -> None:
     async def work() -> None:

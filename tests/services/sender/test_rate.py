@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notify.domain.policy import Batch, BatchFormat
+from notify.domain.policy import Batch, BatchFormat, burst_of
 from notify.sender.rate import Rate
 from tests.services.rig import Rig
 from tests.services.sender.test_sender import Running, until
@@ -32,7 +32,7 @@ def test_no_window_has_more_than_rate_and_burst(
     per_s: float, burst: int | None, fresh: bool, waits: list[int]
 ) -> None:
     """Whoever asks, however often; and it is never said to wait longer than it takes."""
-    rate, now_ms = Rate(per_s, burst, 0, fresh), 0
+    rate, now_ms = Rate(per_s, burst_of(per_s, burst), 0, fresh), 0
     taken = []
     for wait_ms in waits:
         now_ms += wait_ms
