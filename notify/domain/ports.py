@@ -479,11 +479,13 @@ class Content(NamedTuple):
 class Share(NamedTuple):
     """What a member of a group knows after its heartbeat.
 
-    members: who is alive, sorted. held: the keys that the caller holds now.
+    members: who is alive, sorted. held: the keys that the caller holds now. begun: it was no
+    member: it is new, its time ran out, or the queue was lost.
     """
 
     members: tuple[str, ...]
     held: frozenset[int]
+    begun: bool = False
 
 
 class Queue(Protocol):

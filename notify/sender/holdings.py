@@ -4,13 +4,14 @@ Each works out its share by itself (rendezvous hashing over who is alive) and ta
 the queue's server: one at most holds a consumer. So limits, rates, breakers and the order of
 deliveries are kept in one place, with nobody who assigns anything. Killed: its leases run out with
 its membership, after share_ms. Another one comes: each gives up what is that one's share, once
-nothing of it is under way any more.
+nothing of it is under way any more. The queue is lost, and this table with it: each takes again
+what it held, and leaves the others their parts for as long as they may think that they hold them.
 """
 
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from notify.domain.ports import Clock, Queue
+from notify.domain.ports import Clock, Queue, Share
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.shares import share_of
 
@@ -31,7 +32,10 @@ class Holdings:
         self._clock = clock
         self._worker = worker
         self._share_ms = share_ms
+        # Who shares: the members, and for share_ms those that a lost table may have forgotten.
         self._members: tuple[str, ...] = ()
+        self._missing: frozenset[str] = frozenset()
+        self._missing_until_ms = 0
         self._wanted: frozenset[int] = frozenset()
         self._wanted_of: tuple[int, tuple[str, ...]] = (-2, ())
         self.held: frozenset[int] = frozenset()
@@ -70,7 +74,8 @@ class Holdings:
             self._wanted | (self.held - set(released)),
             released,
         )
-        self._members, self.held = share.members, share.held
+        self._note_members(share, now_ms)
+        self.held = share.held
         self.until_ms = now_ms + self._share_ms
         self._want()
 
@@ -78,6 +83,15 @@ class Holdings:
         """Give everything back."""
         self.until_ms = 0
         await self._queue.leave(GROUP, self._worker)
+
+    def _note_members(self, share: Share, now_ms: int) -> None:
+        if share.begun:
+            self._missing = frozenset(self._members)
+            self._missing_until_ms = now_ms + self._share_ms
+        self._missing -= frozenset(share.members)
+        if not now_ms < self._missing_until_ms <= now_ms + self._share_ms:
+            self._missing = frozenset()
+        self._members = tuple(sorted(self._missing.union(share.members)))
 
     def _want(self) -> None:
         known = (self._directory.version, self._members)

@@ -38,6 +38,7 @@ class Shares:
         """Prolong a membership, give back `released`, take what is free of `wanted`."""
         self._expire(now_ms)
         group = self._groups.setdefault(name, _Group())
+        begun = member not in group.expires_ms
         group.expires_ms[member] = now_ms + ttl_ms
         held = group.held.setdefault(member, set())
         for key in held.intersection(released):
@@ -46,7 +47,7 @@ class Shares:
         for key in wanted:
             if group.holders.setdefault(key, member) == member:
                 held.add(key)
-        return Share(tuple(sorted(group.expires_ms)), frozenset(held))
+        return Share(tuple(sorted(group.expires_ms)), frozenset(held), begun)
 
     def leave(self, name: str, member: str) -> None:
         """Free what a member holds; it is none any more."""

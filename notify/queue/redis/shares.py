@@ -59,6 +59,7 @@ class Shares:
         known = self._known.pop((group, member), _NOTHING)
         unwanted = frozenset(released).difference(wanted)
         held = set(known.held)
+        begun = False
         for _ in range(PLANS_MAX):
             back = list(unwanted & held)
             changes = [*back, *(key for key in wanted if key not in held)]
@@ -70,7 +71,7 @@ class Shares:
                     held = await _read(link, group, reply.life)
                 else:
                     if reply.state == _BEGINS:
-                        held = set()
+                        held, begun = set(), True
                     held.difference_update(some[:gives])
                     held.update(some[gives:])
                     held.difference_update(map(int, reply.refused))
@@ -82,7 +83,8 @@ class Shares:
         # As it was, where nothing changed: it may be large.
         known = known if held == known.held else known._replace(held=frozenset(held))
         self._known[group, member] = known
-        return Share(tuple(sorted(name.decode() for name in reply.members)), known.held)
+        members = tuple(sorted(name.decode() for name in reply.members))
+        return Share(members, known.held, begun)
 
     async def leave(self, link: Link, group: str, member: str) -> None:
         """End a membership."""

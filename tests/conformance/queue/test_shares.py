@@ -18,7 +18,9 @@ G = "senders"
 
 def test_a_member_alone_gets_what_it_wants(queue: Queue, run: Run) -> None:
     async def scenario() -> None:
-        assert await queue.share(G, "a", LONG_MS, [1, 2, 3]) == Share(("a",), frozenset({1, 2, 3}))
+        assert await queue.share(G, "a", LONG_MS, [1, 2, 3]) == Share(
+            ("a",), frozenset({1, 2, 3}), begun=True
+        )
         assert await queue.share(G, "a", LONG_MS, [1, 2, 3]) == Share(("a",), frozenset({1, 2, 3}))
 
     run(scenario())
@@ -28,8 +30,12 @@ def test_a_key_is_one_member_s(backend: Backend, queue: Queue, run: Run) -> None
     async def scenario() -> None:
         other = await backend.other()
         assert (await queue.share(G, "b", LONG_MS, [1, 2, 3])).held == {1, 2, 3}
-        assert await other.share(G, "a", LONG_MS, [2, 3, 4]) == Share(("a", "b"), frozenset({4}))
-        assert await queue.share(G, "c", LONG_MS, [1, 4]) == Share(("a", "b", "c"), frozenset())
+        assert await other.share(G, "a", LONG_MS, [2, 3, 4]) == Share(
+            ("a", "b"), frozenset({4}), begun=True
+        )
+        assert await queue.share(G, "c", LONG_MS, [1, 4]) == Share(
+            ("a", "b", "c"), frozenset(), begun=True
+        )
 
     run(scenario())
 
@@ -73,7 +79,7 @@ def test_it_ends_with_its_time(backend: Backend, queue: Queue, run: Run) -> None
         await backend.advance(SHORT_MS)
         assert await other.share(G, "b", LONG_MS, [2, 3]) == Share(("b",), frozenset({2, 3}))
         # It finds what others took; what nobody did is its own again only if it wants that.
-        assert await queue.share(G, "a", LONG_MS, [2]) == Share(("a", "b"), frozenset())
+        assert await queue.share(G, "a", LONG_MS, [2]) == Share(("a", "b"), frozenset(), begun=True)
         assert (await queue.share(G, "a", LONG_MS, [1, 2])).held == {1}
 
     run(scenario())
@@ -83,7 +89,9 @@ def test_all_of_a_group_may_run_out(backend: Backend, queue: Queue, run: Run) ->
     async def scenario() -> None:
         await queue.share(G, "a", SHORT_MS, [1, 2])
         await backend.advance(SHORT_MS)
-        assert await queue.share(G, "a", LONG_MS, [2, 5]) == Share(("a",), frozenset({2, 5}))
+        assert await queue.share(G, "a", LONG_MS, [2, 5]) == Share(
+            ("a",), frozenset({2, 5}), begun=True
+        )
         assert (await queue.share(G, "b", LONG_MS, [1])).held == {1}
 
     run(scenario())
@@ -96,7 +104,7 @@ def test_one_heartbeat_prolongs_everything(backend: Backend, queue: Queue, run: 
         await queue.share(G, "a", LONG_MS, [1, 2])
         await backend.advance(SHORT_MS)
         answer = await queue.share(G, "b", LONG_MS, [1, 2])
-        assert answer == Share(("a", "b"), frozenset())
+        assert answer == Share(("a", "b"), frozenset(), begun=True)
 
     run(scenario())
 
@@ -123,7 +131,7 @@ def test_who_leaves_gives_everything_back_at_once(backend: Backend, queue: Queue
         await queue.leave("nothing", "a")
         answer = await other.share(G, "b", LONG_MS, [1, 2, 3])
         assert answer == Share(("b",), frozenset({1, 2, 3}))
-        assert await queue.share(G, "a", LONG_MS, [1]) == Share(("a", "b"), frozenset())
+        assert await queue.share(G, "a", LONG_MS, [1]) == Share(("a", "b"), frozenset(), begun=True)
 
     run(scenario())
 
@@ -132,7 +140,7 @@ def test_groups_are_apart(queue: Queue, run: Run) -> None:
     async def scenario() -> None:
         await queue.share(G, "a", LONG_MS, [1, 2])
         answer = await queue.share("others", "b", LONG_MS, [1, 2])
-        assert answer == Share(("b",), frozenset({1, 2}))
+        assert answer == Share(("b",), frozenset({1, 2}), begun=True)
         await queue.leave("others", "a")
         assert (await queue.share(G, "a", LONG_MS, [])).held == {1, 2}
 
@@ -181,8 +189,12 @@ def test_after_a_loss_everybody_takes_what_it_wants(
         await queue.share(G, "a", LONG_MS, [1, 2])
         await other.share(G, "b", LONG_MS, [3, 4])
         await backend.lose()
-        assert await other.share(G, "b", LONG_MS, [2, 3]) == Share(("b",), frozenset({2, 3}))
-        assert await queue.share(G, "a", LONG_MS, [1, 2]) == Share(("a", "b"), frozenset({1}))
+        assert await other.share(G, "b", LONG_MS, [2, 3]) == Share(
+            ("b",), frozenset({2, 3}), begun=True
+        )
+        assert await queue.share(G, "a", LONG_MS, [1, 2]) == Share(
+            ("a", "b"), frozenset({1}), begun=True
+        )
         assert (await queue.share(G, "a", LONG_MS, [4])).held == {1, 4}
 
     run(scenario())

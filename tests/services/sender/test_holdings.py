@@ -145,6 +145,30 @@ def test_a_lost_table_of_shares_is_made_anew(simulate: Any) -> None:
     simulate(work())
 
 
+def test_a_lost_table_of_shares_gives_nobody_what_another_holds(simulate: Any) -> None:
+    """Nor later: one of three died with the table, and is waited for as if it lived."""
+
+    async def work() -> None:
+        r = await rig()
+        async with Running(r, r.sender("one")) as one, Running(r, r.sender("two")) as two:
+            killed = Running(r, r.sender("three"))
+            await killed.__aenter__()
+            await until(lambda: shared(one.sender, two.sender, killed.sender), 3)
+            theirs, lost_ms = held(killed.sender)[0], r.clock.now_ms()
+            r.queue.flush()
+            await killed.kill()
+            while not await shared(one.sender, two.sender):
+                ones, twos = held(one.sender, two.sender)
+                assert not ones & twos
+                share_ms = r.config.sender.share_ms
+                if r.clock.now_ms() < lost_ms + share_ms:
+                    assert not theirs & (ones | twos), "three may hold them still"
+                assert r.clock.now_ms() < lost_ms + 2 * share_ms
+                await asyncio.sleep(0.01)
+
+    simulate(work())
+
+
 def test_a_sender_without_the_queue_begins_nothing_after_its_lease(
     simulate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
