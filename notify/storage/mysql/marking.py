@@ -25,7 +25,7 @@ from notify.storage.mysql.deliveries import (
     plain,
 )
 from notify.storage.mysql.failures import Duplicate
-from notify.storage.runs import number_in_run
+from notify.storage.news import Logged, unlogged
 from notify_core import chunk, mark
 from notify_core.records import DELIVERED, DROPPED, PENDING, QUEUED, OutcomeRecord
 
@@ -150,9 +150,8 @@ def _locked(db: Session, keys: Iterable[Key]) -> dict[Key, State]:
 def _news(db: Session, outcome_chunks: Sequence[bytes]) -> mark.Marks:
     """The outcomes grouped again, without those that the database has already.
 
-    Of deliveries that are finished or purged everything is left out; of open ones, whose rows
-    are locked here, the failed tries that are in the log, or come twice in these chunks; and the
-    tries of all that were made before a replay.
+    Of deliveries that are finished or purged everything is left out; the rows of open ones are
+    locked here.
     """
     outcomes = [
         outcome for outcomes in outcome_chunks for outcome in chunk.unpack_outcomes(outcomes)
@@ -161,40 +160,12 @@ def _news(db: Session, outcome_chunks: Sequence[bytes]) -> mark.Marks:
     found = _locked(db, keys)
     finished = {key for key in keys if key not in found or found[key][2] in _FINAL}
     # After the locks: the snapshot of this read holds what the last holder of them logged.
-    seen = _logged(db, outcomes)
-    earlier = _earlier(db, outcomes)
-    news = []
-    for outcome in outcomes:
-        if (outcome.msg_id, outcome.sub_id, outcome.attempts, outcome.at_ms) in earlier:
-            continue
-        if _is_failed_try(outcome):
-            attempt = (outcome.msg_id, outcome.sub_id, outcome.attempts)
-            if attempt in seen:
-                continue
-            seen.add(attempt)
-        news.append(outcome)
+    news = unlogged(outcomes, _logged(db, outcomes))
     return mark.group([chunk.pack_outcomes(news)], finished)
 
 
-def _logged(db: Session, outcomes: Iterable[OutcomeRecord]) -> set[tuple[int, int, int]]:
-    msg_ids = sorted({outcome.msg_id for outcome in outcomes if _is_failed_try(outcome)})
-    return {
-        (msg_id, sub_id, attempt)
-        for part in queries.parts(msg_ids)
-        for msg_id, sub_id, attempt in db.rows("logged_attempts", part)
-    }
-
-
-def _earlier(db: Session, outcomes: Iterable[OutcomeRecord]) -> set[tuple[int, int, int, int]]:
-    """(message, subscription, attempts, at_ms) of the tries before a replay."""
+def _logged(db: Session, outcomes: Iterable[OutcomeRecord]) -> list[Logged]:
     msg_ids = sorted({outcome.msg_id for outcome in outcomes})
-    return {
-        (msg_id, sub_id, number_in_run(attempt), at_ms)
-        for part in queries.parts(msg_ids)
-        for msg_id, sub_id, attempt, at_ms in db.rows("earlier_attempts", part)
-    }
-
-
-def _is_failed_try(outcome: OutcomeRecord) -> bool:
-    tried = outcome.code != 0 or outcome.error != ""
-    return tried and outcome.status not in _FINAL
+    return [
+        Logged(*row) for part in queries.parts(msg_ids) for row in db.rows("logged_attempts", part)
+    ]

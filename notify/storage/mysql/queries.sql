@@ -343,8 +343,8 @@ ON DUPLICATE KEY UPDATE status = VALUES(status), attempts = VALUES(attempts),
     due_ms = VALUES(due_ms), updated_ms = VALUES(updated_ms);
 
 -- name: logged_attempts
--- Which tries of these messages are in the log.
-SELECT msg_id, sub_id, attempt FROM receive_attempt WHERE msg_id IN (?);
+-- The tries of these messages.
+SELECT msg_id, sub_id, attempt, at_ms FROM receive_attempt WHERE msg_id IN (?);
 
 -- name: earlier_attempts
 -- Tries of these messages before the last replay of their deliveries.

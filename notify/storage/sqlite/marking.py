@@ -7,15 +7,15 @@ that was replayed is never taken for news at once.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from notify.storage.runs import number_in_run
+from notify.storage.news import Logged, unlogged
 from notify.storage.sqlite.accounts import Changes
 from notify.storage.sqlite.deliveries import standings
 from notify.storage.sqlite.keys import json_set
 from notify.storage.sqlite.queries import QUERIES
 from notify_core import chunk, mark
-from notify_core.records import DELIVERED, DROPPED, PENDING, QUEUED, OutcomeRecord
+from notify_core.records import DELIVERED, DROPPED, PENDING, QUEUED
 
 _FINAL = (DELIVERED, DROPPED)
 _NEVER_REPLAYED = 0
@@ -97,9 +97,7 @@ def _write_retries(
 def _news(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> mark.Marks:
     """The outcomes grouped again, without those that the database has already.
 
-    Of deliveries that are finished or purged everything is left out; of open ones the failed
-    tries that are in the log, or come twice in these chunks; and the tries of all that were
-    made before a replay.
+    Of deliveries that are finished or purged everything is left out.
     """
     outcomes = [
         outcome for outcomes in outcome_chunks for outcome in chunk.unpack_outcomes(outcomes)
@@ -107,35 +105,5 @@ def _news(db: sqlite3.Connection, outcome_chunks: Sequence[bytes]) -> mark.Marks
     keys = {(outcome.msg_id, outcome.sub_id) for outcome in outcomes}
     found = standings(db, keys)
     finished = {key for key in keys if key not in found or found[key].status in _FINAL}
-    seen = _logged(db, outcomes)
-    earlier = {
-        (msg_id, sub_id, number_in_run(attempt), at_ms)
-        for msg_id, sub_id, attempt, at_ms in db.execute(
-            QUERIES["earlier_attempts"], (json_set(keys),)
-        )
-    }
-    news = []
-    for outcome in outcomes:
-        if (outcome.msg_id, outcome.sub_id, outcome.attempts, outcome.at_ms) in earlier:
-            continue
-        if _is_failed_try(outcome):
-            attempt = (outcome.msg_id, outcome.sub_id, outcome.attempts)
-            if attempt in seen:
-                continue
-            seen.add(attempt)
-        news.append(outcome)
-    return mark.group([chunk.pack_outcomes(news)], finished)
-
-
-def _logged(db: sqlite3.Connection, outcomes: Iterable[OutcomeRecord]) -> set[tuple[int, ...]]:
-    keys = json_set(
-        (outcome.msg_id, outcome.sub_id, outcome.attempts)
-        for outcome in outcomes
-        if _is_failed_try(outcome)
-    )
-    return set(db.execute(QUERIES["logged_attempts"], (keys,)))
-
-
-def _is_failed_try(outcome: OutcomeRecord) -> bool:
-    tried = outcome.code != 0 or outcome.error != ""
-    return tried and outcome.status not in _FINAL
+    logged = [Logged(*row) for row in db.execute(QUERIES["logged_attempts"], (json_set(keys),))]
+    return mark.group([chunk.pack_outcomes(unlogged(outcomes, logged))], finished)

@@ -243,12 +243,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (msg_id, sub_id, attempt) DO NOTHING;
 
 -- name: logged_attempts
--- Which of these tries are in the log: [[message, subscription, attempt], ...].
-SELECT a.msg_id, a.sub_id, a.attempt
+-- The tries of these deliveries: [[message, subscription], ...].
+SELECT a.msg_id, a.sub_id, a.attempt, a.at_ms
 FROM json_each(?) AS k CROSS JOIN receive_attempt AS a
-WHERE a.msg_id = json_extract(k.value, '$[0]')
-  AND a.sub_id = json_extract(k.value, '$[1]')
-  AND a.attempt = json_extract(k.value, '$[2]');
+WHERE a.msg_id = json_extract(k.value, '$[0]') AND a.sub_id = json_extract(k.value, '$[1]');
 
 -- name: earlier_attempts
 -- Tries of these deliveries before their last replay: [[message, subscription], ...].

@@ -127,6 +127,24 @@ def test_a_retry_moves_the_row_on(storage: Storage, run: Run) -> None:
     assert run(checked_ledger(storage)) == {1: account(1, queued=1)}
 
 
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("end", [DELIVERED, DROPPED])
+def test_tries_of_the_same_number_may_fail_and_end_it(
+    storage: Storage, run: Run, together: bool, end: DeliveryStatus
+) -> None:
+    """Sent twice, as after a lost queue: each outcome counts, others with them too."""
+    run(storage.insert_deliveries(grid([1, 2], [1])))
+    failed = [outcome(1, 1, QUEUED, number, NOW + number, code=500) for number in (1, 2)]
+    ends = [outcome(1, 1, end, 2, NOW + 3, code=204), outcome(2, 1, DELIVERED)]
+    for part in ([*failed, *ends],) if together else (failed, ends):
+        run(storage.mark(chunks(*part)))
+        run(storage.mark(chunks(*part)))
+    assert [run(storage.deliveries(id_))[0].status for id_ in (1, 2)] == [end, DELIVERED]
+    logged = [(one.attempt, one.at_ms, one.code) for one in run(storage.attempts(1))]
+    assert logged == [(1, NOW + 1, 500), (2, NOW + 2, 500), (3, NOW + 3, 204)]
+    assert run(storage.deliveries(1))[0].attempts == 3
+
+
 def test_everything_again_changes_nothing(storage: Storage, run: Run) -> None:
     run(storage.insert_deliveries(grid([1, 2, 3, 4], [1])))
     made = chunks(
