@@ -55,7 +55,7 @@ test-pure: $(VENV)/dev.stamp
 check: $(VENV)/dev.stamp $(WHEEL_SITE)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/cython-lint notify_core
+	$(BIN)/cython-lint notify_core notify
 	$(BIN)/mypy
 	cd build && PYTHONPATH=wheel-site ../$(BIN)/python -m mypy.stubtest $(CORE_MODULES)
 	$(BIN)/lint-imports
