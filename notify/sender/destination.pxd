@@ -1,6 +1,7 @@
 """Types of destination.py, for its compiled form."""
 
 from notify.sender.pace cimport Pace
+from notify.sender.protocols.target cimport Target
 
 
 cdef class Destination:
@@ -8,7 +9,7 @@ cdef class Destination:
     cdef public Pace pace
     cdef public long long held_since_ms
     cdef public object lanes
-    cdef public object target
+    cdef public Target target
     cdef public bint plain
     cdef str _problem
     cdef public object rate

@@ -162,7 +162,7 @@ class Flights:
         pace = destination.pace
         plain = destination.plain and lane.batch is None and not pace.open_since_ms
         try:
-            if answer is not None and plain and 200 <= answer.code < 300:
+            if plain and answer is not None and 200 <= answer.code < 300:
                 pace.well(flight.started_ms, now_ms)
                 latency_ms = max(0, now_ms - flight.started_ms)  # a clock may have been set back
                 self._delivered(lane, flight.jobs[0], answer, latency_ms, now_ms)
