@@ -102,7 +102,6 @@ class OrderedLane(Lane):
         """How many unfinished deliveries are here."""
         return len(self._line)
 
-    @property
     def wants_more(self) -> bool:
         """Hints are always taken."""
         return not self._closing
@@ -135,16 +134,16 @@ class OrderedLane(Lane):
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_all(), name=f"line {self.sub_id}")
 
-    def pump(self) -> None:
+    def pump(self, now_ms: int = 0) -> None:
         """Begin what may begin now."""
-        super().pump()
+        super().pump(now_ms)
         if not self._closing and (due_ms := self._line.next_ms()):
             now_ms = self._clock.now_ms()
             self._wake_at(max(due_ms, now_ms + 1), now_ms)
 
     def settle(self, job: Job, outcome: OutcomeRecord) -> None:
         """Finish or park; the outcome is handed on when the delivery's place is durable."""
-        message = job.delivery.message
+        message = job.message
         key = self._key(job)
         final = outcome.status in (DeliveryStatus.DELIVERED, DeliveryStatus.DROPPED)
         if not final:
@@ -171,13 +170,13 @@ class OrderedLane(Lane):
         """A try that does not count: other keys come first."""
         now_ms = self._clock.now_ms()
         for job in jobs:
-            if job.delivery.message.id in self._line:
+            if job.message.id in self._line:
                 self._line.park(self._key(job), Job(None, job.delivery), now_ms)
 
     def put_first(self, jobs: Sequence[Job]) -> None:
         """These were taken, and not begun after all."""
         for job in reversed(jobs):
-            if job.delivery.message.id in self._line:
+            if job.message.id in self._line:
                 self._line.put_first(self._key(job))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
@@ -203,11 +202,11 @@ class OrderedLane(Lane):
             self._reading.cancel()
 
     def _key(self, job: Job) -> str:
-        return "" if self._is_strict else job.delivery.message.ordering_key
+        return "" if self._is_strict else job.message.ordering_key
 
     def _first(self, now_ms: int) -> Job | None:
         while (job := self._line.first(now_ms)) is not None:
-            if not 0 < job.delivery.message.expires_ms <= now_ms:
+            if not 0 < job.message.expires_ms <= now_ms:
                 return job
             self._line.take()  # it has its place too: a receiver sees that it is missing
             self._drop(job, now_ms, Reason.EXPIRED)
@@ -218,7 +217,7 @@ class OrderedLane(Lane):
         jobs: list[Job] = []
         size = 0
         while len(jobs) < (batch.size_max if batch else 1) and (job := self._first(now_ms)):
-            size += len(job.delivery.message.payload or b"")
+            size += len(job.message.payload or b"")
             if jobs and batch and size > batch.bytes_max:  # one is taken however large it is
                 break
             jobs.append(self._line.take())
@@ -348,7 +347,7 @@ class OrderedLane(Lane):
             line.learn((await self._storage.order_heads(self.sub_id, lacking)).values())
             line.learn(OrderHead(key, 0, 0, 0) for key in lacking)
         for job in jobs:
-            id_ = job.delivery.message.id
+            id_ = job.message.id
             if id_ not in line and id_ not in self._unmarked:
                 line.add(self._key(job), job)
 

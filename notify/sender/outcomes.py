@@ -4,12 +4,11 @@ import asyncio
 import logging
 
 from notify.config import SenderConfig
-from notify.domain.model import DeliveryStatus
 from notify.domain.ports import Claim, Push, Queue
 from notify.runtime.streams import MARK
 from notify_core import chunk
 from notify_core.errors import ChunkError
-from notify_core.records import DeliveryRecord, OutcomeRecord
+from notify_core.records import PENDING, QUEUED, DeliveryRecord, OutcomeRecord
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class Outcomes:
 
     def decide(self, held: Held, delivery: DeliveryRecord, outcome: OutcomeRecord) -> None:
         """Record what became of one delivery of a chunk."""
-        if outcome.status == DeliveryStatus.QUEUED:
+        if outcome.status == QUEUED:
             if held.lost:
                 outcome = _parked(outcome)
             else:
@@ -68,7 +67,8 @@ class Outcomes:
         self._outcomes.append(outcome)
         if since_ms < self._since_ms or not self._since_ms:
             self._since_ms = since_ms
-        self._some.set()
+        if len(self._outcomes) == 1:
+            self._some.set()
         if len(self._outcomes) >= self._rows_max:
             self._full.set()
 
@@ -161,9 +161,9 @@ class Outcomes:
 
 def _parked(outcome: OutcomeRecord) -> OutcomeRecord:
     """An outcome whose retry no queue holds: the database does. Others are as they are."""
-    if outcome.status != DeliveryStatus.QUEUED:
+    if outcome.status != QUEUED:
         return outcome
-    return outcome._replace(status=int(DeliveryStatus.PENDING))
+    return outcome._replace(status=PENDING)
 
 
 def _is_writable(outcome: OutcomeRecord) -> bool:
