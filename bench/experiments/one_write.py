@@ -1,8 +1,8 @@
 """One write instead of two for what succeeds at once: `python -m bench.experiments.one_write`.
 
-Of a delivery, fan-out 5. Two writes: the Maker's row, then the Marker's update, as it is. One write:
-no row before the outcome. A row a message: the Maker writes one row with the subscriptions that
-matched, and the row of a delivery is written with its outcome.
+Of a delivery, fan-out 5. Two writes: its row by the Maker, then its update by the Marker, as it is.
+One write: no row before the outcome. A row a message: the Maker writes one row with the
+subscriptions that matched, and the row of a delivery is written with its outcome.
 """
 
 from functools import partial
