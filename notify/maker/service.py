@@ -5,11 +5,13 @@ import asyncio
 from notify.maker.maker import Maker
 from notify.runtime.command import service_command
 from notify.runtime.host import Host
+from notify.runtime.process import keep_memory
 from notify.runtime.steps import Stopping
 
 
 async def live(host: Host) -> None:
     """The life of a Maker process."""
+    keep_memory()
     config = host.config
     makers = [
         Maker(
