@@ -1,0 +1,104 @@
+"""The whole flow over MySQL and Redis, each service a process: `python -m bench.stages.flow`.
+
+Producer, endpoints, servers and services share all cores. First as much as the system takes, until
+everything is delivered and marked: rates and CPU. Then half of that, evenly: from the moment the
+producer sends to the arrival at the endpoint, and the memory of each process. CPU by core is what
+the cores were busy with everything that ran.
+"""
+
+import statistics
+import time
+from contextlib import ExitStack
+from typing import Final
+
+from bench.figures import Figure
+from bench.load import Load, settle
+from bench.processes import cores_s
+from bench.stages import command
+from bench.system import System
+
+STAGE: Final = "flow"
+FAN_OUTS: Final = (1, 5)
+MESSAGES: Final = 30_000
+BATCH: Final = 100  # messages a request at full load
+STEADY_BATCH: Final = 10
+STEADY_S: Final = 6.0
+WARM: Final = 10  # one in so many, before anything counts
+PATIENCE_S: Final = 100.0
+# Deep enough that nothing has to wait in the database: that is the spike's part.
+ENVIRON: Final = {"NOTIFY_QUEUE__DEPTH_MAX": "1000000", "NOTIFY_QUEUE__INGEST_DEPTH_MAX": "100000"}
+
+
+def latencies(took_ms: list[float]) -> dict[str, float]:
+    """The percentiles that are told."""
+    cuts = statistics.quantiles(took_ms, n=100)
+    return {"p50_ms": cuts[49], "p99_ms": cuts[98]}
+
+
+async def whole(system: System, load: Load, fan_out: int, scale: float) -> Figure:
+    """Measure a system that is configured; load: its producer."""
+
+    async def done() -> None:
+        await settle(system.delivered, load.sent * fan_out, PATIENCE_S)
+
+    messages = max(BATCH, int(MESSAGES * scale / fan_out) // BATCH * BATCH)
+    await load.full(max(BATCH, messages // WARM), BATCH)
+    await done()
+    used, cores, began = system.cpu_s(), cores_s(), time.perf_counter()
+    accepted_s = await load.full(messages, BATCH)
+    await done()
+    seconds = time.perf_counter() - began
+    used = {name: now - used[name] for name, now in system.cpu_s().items()}
+    cores = {name: now - cores[name] for name, now in cores_s().items()}
+    rate = messages / seconds
+    system.endpoints.ask("noted")
+    half_s, half = max(1.0, STEADY_S * min(scale, 2)), system.cpu_s()
+    await load.evenly(rate / 2, STEADY_BATCH, lambda passed_s: passed_s < half_s)
+    half = {name: (now - half[name]) / half_s for name, now in system.cpu_s().items()}
+    memory = system.rss_mb()
+    await done()
+    return Figure(
+        stage=STAGE,
+        case=f"fan-out {fan_out}",
+        kind="notify",
+        name="one process of each service",
+        unit="messages",
+        per_s=rate,
+        cpu_s={name: used_s / messages * 100_000 for name, used_s in used.items()},
+        more={
+            "accepted_per_s": messages / accepted_s,
+            "deliveries_per_s": rate * fan_out,
+            "half_load_per_s": rate / 2,
+            **latencies([took_ms for _, took_ms in system.endpoints.ask("noted")]),
+            **{f"core_s.{name}": busy_s / messages * 100_000 for name, busy_s in cores.items()},
+            **{f"half_load_cores.{name}": cores_used for name, cores_used in half.items()},
+            **{f"rss_mb.{name}": mb for name, mb in memory.items()},
+        },
+    )
+
+
+async def notify(fan_out: int, scale: float) -> Figure:
+    """The figure of Notify."""
+    with ExitStack() as stack:
+        system = System(stack, environ=ENVIRON)
+        urls = [system.endpoints.url("noting", number) for number in range(fan_out)]
+        key = await system.subscribe(urls, concurrency_max=64)
+        load = Load(system.url, key)
+        try:
+            return await whole(system, load, fan_out, scale)
+        finally:
+            await load.close()
+            await system.api.close()
+
+
+async def measure(scale: float) -> list[Figure]:
+    """Each fan-out, Notify and the naive system."""
+    figures = []
+    for fan_out in FAN_OUTS:
+        command.say(f"flow, fan-out {fan_out}: Notify")
+        figures.append(await notify(fan_out, scale))
+    return figures
+
+
+if __name__ == "__main__":
+    command.run(measure)
