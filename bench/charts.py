@@ -108,9 +108,11 @@ def line(
     for power in range(low, high + 1):
         parts.append(_line(70, y(10**power), WIDTH - 30, y(10**power), "grid"))
         parts.append(_text(62, y(10**power) + 4, f"{10**power:,g}{unit}", "end"))
-    for second in range(first, last + 1):
-        if second % 10 == 0:
-            parts.append(_text(x(second), height - 12, f"{second} s", "middle"))
+    parts += [
+        _text(x(second), height - 12, f"{second} s", "middle")
+        for second in range(first, last + 1)
+        if second % 10 == 0
+    ]
     parts.append(_line(70, y(limit), WIDTH - 30, y(limit), "goal"))
     drawn = " ".join(f"{x(second):.1f},{y(value):.1f}" for second, value in sorted(points.items()))
     parts.append(f'<polyline class="curve" points="{drawn}"/>')

@@ -116,8 +116,9 @@ def _told(goal: Goal, ratio: float) -> str:
 def _first(
     figures: Iterable[Figure], stage: str, case: str, kind: Kind, word: str
 ) -> Figure | None:
-    for one in figures:
-        if (one.stage, one.kind) == (stage, kind) and one.case.startswith(case):
-            if word in one.name:
-                return one
-    return None
+    wanted = (
+        one
+        for one in figures
+        if (one.stage, one.kind) == (stage, kind) and one.case.startswith(case) and word in one.name
+    )
+    return next(wanted, None)

@@ -16,6 +16,7 @@ from bench.machine import Machine
 RESULTS: Final = Path(__file__).parent / "results"
 FIGURES: Final = "figures.jsonl"
 RUNS: Final = "runs.json"
+BENCHMARKS: Final = "benchmarks.json"  # pytest-benchmark's own
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,24 @@ def saved_runs(directory: Path) -> dict[str, Run]:
     path = directory / RUNS
     rows = json.loads(path.read_text()) if path.exists() else {}
     return {stage: Run(row["scale"], Machine(**row["machine"])) for stage, row in rows.items()}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark of pytest-benchmark; median_s: of its rounds."""
+
+    group: str
+    name: str
+    median_s: float
+    rounds: int
+
+
+def saved_benchmarks(directory: Path) -> list[Benchmark]:
+    """Those of the last `make bench`, by group and name."""
+    path = directory / BENCHMARKS
+    rows = json.loads(path.read_text())["benchmarks"] if path.exists() else []
+    found = [
+        Benchmark(row["group"] or "", row["name"], row["stats"]["median"], row["stats"]["rounds"])
+        for row in rows
+    ]
+    return sorted(found, key=lambda one: (one.group, one.name))

@@ -109,6 +109,7 @@ class MarkerConfig(_Masked):
     """[marker]."""
 
     batch_chunks_max: int
+    pause_ms: int
 
 
 @dataclass(frozen=True, repr=False)

@@ -21,6 +21,9 @@ class ChunkWorker:
     Where work fails the same claims are tried again at the next step: they stay leased to
     this worker as long as `tend` is called. A chunk that cannot be read is acknowledged and
     left to the Rescuer, who finds in the database what it carried.
+
+    pause_ms: after work that was less than it takes at a time. What is in no hurry is gathered so:
+    the first after a silence does not wait, and a few together cost little more than one.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class ChunkWorker:
         lease_ms: int,
         chunks_max: int,
         work: Callable[[Sequence[Claim]], Awaitable[None]],
+        pause_ms: int = 0,
     ) -> None:
         self._queue = queue
         self._clock = clock
@@ -40,6 +44,7 @@ class ChunkWorker:
         self._lease_ms = lease_ms
         self._chunks_max = chunks_max
         self._work = work
+        self._pause_ms = pause_ms
         self._held: list[Claim] = []
         self._taken_over: list[Claim] = []
         self._renewed_ms = 0
@@ -75,7 +80,10 @@ class ChunkWorker:
             # Part of the work may be done: the same doubt as after somebody else's crash.
             self._held = [claim._replace(redelivered=True) for claim in self._held]
             raise
+        few = len(self._held) < self._chunks_max
         self._held = []
+        if few and self._pause_ms:
+            await stopping.pause(self._pause_ms / 1000)
 
     def check_held(self) -> None:
         """Work asks before what may not be done twice. Raises QueueLost where the lease ran out.

@@ -23,16 +23,18 @@ LEASE_MS = 3000
 class Rig:
     """A queue with one worker, whose work the test scripts."""
 
-    def __init__(self, chunks_max: int = 10) -> None:
+    def __init__(self, chunks_max: int = 10, pause_ms: int = 0) -> None:
         self.clock = SimulatedClock()
         self.queue = MemoryQueue(self.clock)
         self.stopping = Stopping(self.clock)
         self.seen: list[list[tuple[bytes, bool]]] = []
         self.errors: list[Exception] = []
-        self.worker = self.another(chunks_max)
+        self.worker = self.another(chunks_max, pause_ms)
 
-    def another(self, chunks_max: int = 10) -> ChunkWorker:
-        return ChunkWorker(self.queue, self.clock, [STREAM], "w", LEASE_MS, chunks_max, self.work)
+    def another(self, chunks_max: int = 10, pause_ms: int = 0) -> ChunkWorker:
+        return ChunkWorker(
+            self.queue, self.clock, [STREAM], "w", LEASE_MS, chunks_max, self.work, pause_ms
+        )
 
     async def work(self, claims: Sequence[Claim]) -> None:
         self.seen.append([(claim.chunk, claim.redelivered) for claim in claims])
@@ -49,8 +51,8 @@ class Rig:
         return (await self.queue.gauges([STREAM]))[0].depth
 
 
-async def rig(chunks_max: int = 10) -> Rig:
-    made = Rig(chunks_max)
+async def rig(chunks_max: int = 10, pause_ms: int = 0) -> Rig:
+    made = Rig(chunks_max, pause_ms)
     await made.queue.begin_epoch("1")
     return made
 
@@ -63,6 +65,43 @@ def test_what_waits_is_worked_on_in_bounded_batches(simulate: Any) -> None:
         await r.worker.step(r.stopping)
         assert r.seen == [[(b"1", False), (b"2", False)], [(b"3", False)]]
         assert await r.depth() == 0
+
+    simulate(work())
+
+
+def test_what_comes_during_the_pause_after_a_small_batch_is_worked_on_together(
+    simulate: Any,
+) -> None:
+    async def work() -> None:
+        r = await rig(pause_ms=25)
+        loop = asyncio.get_running_loop()
+        await r.push(b"1")
+        pausing = asyncio.create_task(r.worker.step(r.stopping))
+        await asyncio.sleep(0.01)
+        assert r.seen == [[(b"1", False)]]  # the first did not wait
+        await r.push(b"2")
+        await r.push(b"3")
+        await pausing
+        assert loop.time() == pytest.approx(0.025)
+        pausing = asyncio.create_task(r.worker.step(r.stopping))
+        await asyncio.sleep(0)
+        r.stopping.set()
+        await pausing
+        assert r.seen[1:] == [[(b"2", False), (b"3", False)]]
+        assert loop.time() == pytest.approx(0.025)  # told to stop, it does not pause
+
+    simulate(work())
+
+
+def test_a_full_batch_is_followed_by_no_pause(simulate: Any) -> None:
+    async def work() -> None:
+        r = await rig(chunks_max=2, pause_ms=25)
+        await r.push(b"1", b"2", b"3")
+        await r.worker.step(r.stopping)
+        assert asyncio.get_running_loop().time() == 0
+        await r.worker.step(r.stopping)
+        assert asyncio.get_running_loop().time() == pytest.approx(0.025)
+        assert len(r.seen) == 2
 
     simulate(work())
 
