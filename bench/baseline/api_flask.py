@@ -1,4 +1,4 @@
-"""The baseline of the Api: Flask, one INSERT and one LPUSH a message, as the design's first version.
+"""The baseline of the Api: Flask, one INSERT and one LPUSH a message, as in the first design.
 
 What a good engineer writes first: the message is in the database before the answer (autocommit),
 connections are pooled, API keys are looked up in memory, a batch is one `executemany` and one

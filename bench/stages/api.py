@@ -8,7 +8,6 @@ before the clock started, by as many rows as a commit can have.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import shutil
@@ -18,8 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,12 +123,12 @@ class Ground:
         """Messages in the database."""
         return int(self.database.sql("SELECT COUNT(*) FROM biz_msg", database=DATABASE)[0][0])
 
-    async def settled(self) -> int:
+    def settled(self) -> int:
         """The same, when what wrk left unanswered at its end is there too."""
         before = -1
         while before < (stored := self.stored()):
             before = stored
-            await asyncio.sleep(SETTLE_S)
+            time.sleep(SETTLE_S)
         return before
 
 
@@ -198,7 +196,7 @@ def contenders(ground: Ground, stack: ExitStack) -> list[Contender]:
     ]
 
 
-async def load(ground: Ground, case: Case, contender: Contender, seconds: int) -> Load:
+def load(ground: Ground, case: Case, contender: Contender, seconds: int) -> Load:
     """Have wrk send as fast as it is answered."""
     path = ground.directory / f"{case.messages}.json"
     path.write_bytes(body(case))
@@ -212,12 +210,12 @@ async def load(ground: Ground, case: Case, contender: Contender, seconds: int) -
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert wrk.stderr
-    said = await asyncio.to_thread(wrk.stderr.read)
+    said = wrk.stderr.read()
     _, status, usage = os.wait4(wrk.pid, 0)
     wrk.returncode = os.waitstatus_to_exitcode(status)
     used = {name: sum(map(cpu_s, several)) - before[name] for name, several in pids.items()}
     used["load"] = usage.ru_utime + usage.ru_stime
-    stored = await ground.settled()
+    stored = ground.settled()
     result: dict[str, Any] = json.loads(said)
     if result["refused"] or result["broken"]:
         raise NotifyError(f"{contender.name} did not accept everything: {said.decode()}")
@@ -310,11 +308,11 @@ async def measure(scale: float) -> list[Figure]:
         await ground.prepare()
         servers = contenders(ground, stack)
         for contender in servers:  # started and warm
-            await load(ground, CASES[0], contender, 1)
+            load(ground, CASES[0], contender, 1)
         for case in [case for _ in range(rounds) for case in CASES]:
             for contender in servers:
                 if contender.stores or case.messages == 1:
-                    one = await load(ground, case, contender, seconds)
+                    one = load(ground, case, contender, seconds)
                     found.setdefault((case, contender.kind, contender.name), []).append(one)
             for name, way in (
                 (f"INSERT of {case.together} rows, ready-made", inserts),
