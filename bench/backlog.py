@@ -55,7 +55,7 @@ async def fill(system: System, asked: argparse.Namespace, console: Console) -> l
         if not asked.json:
             console.print(found)
     await load.close()
-    await system.api.close()
+    await system.close()
     return looks
 
 

@@ -35,7 +35,7 @@ class Row:
 
 
 def bars(title: str, rows: Sequence[Row], unit: str) -> str:
-    """Horizontal bars side by side, on a scale of powers of ten."""
+    """Horizontal bars side by side, on a scale of powers of ten; goals as lines across them."""
     series = _series(rows)
     shown = [value for row in rows for value in (*row.values.values(), row.goal or 0) if value > 0]
     low = math.floor(math.log10(min(shown, default=1.0)) - 0.01)
@@ -84,9 +84,17 @@ def stacks(title: str, rows: Sequence[Row], unit: str) -> str:
 
 
 def line(
-    title: str, points: Mapping[int, float], unit: str, during: tuple[int, int], limit: float
+    title: str,
+    said: str,
+    points: Mapping[int, float],
+    unit: str,
+    during: tuple[int, int],
+    limit: float,
 ) -> str:
-    """A line over seconds, on a scale of powers of ten; during: a span that is marked."""
+    """A curve over seconds, on a scale of powers of ten.
+
+    during: a span that is shaded; limit: a line across; said: what they mean.
+    """
     height = LINES_HEIGHT
     first, last = min(points), max(points)
     low = math.floor(math.log10(min(points.values())))
@@ -99,7 +107,7 @@ def line(
         part = (math.log10(value) - low) / (high - low)
         return height - BOTTOM - (height - TOP - BOTTOM) * part
 
-    parts = [*_legend(title, {})]
+    parts = [*_legend(title, {}), _text(16, 45, said)]
     begin, end = (min(last, max(first, second)) for second in during)
     parts.append(
         f'<rect class="span" x="{x(begin):.1f}" y="{TOP}" width="{x(end) - x(begin):.1f}"'

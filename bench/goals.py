@@ -61,6 +61,19 @@ BOUNDS: Final = (
 )
 
 
+def goal_of(ratio: Comparison) -> float | None:
+    """The goal of just this comparison, where there is one."""
+    ours, other = ratio.ours, ratio.other
+    for goal in GOALS:
+        if (
+            (goal.stage, goal.kind, goal.other_case) == (ours.stage, other.kind, "")
+            and ours.case.startswith(goal.case)
+            and goal.other in other.name
+        ):
+            return goal.at_least
+    return None
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A goal and what was found, as they are told."""

@@ -40,7 +40,7 @@ async def measure(system: System, asked: argparse.Namespace) -> dict[str, Any]:
     await asyncio.sleep(asked.seconds)
     after, used_after = commands(system.redis), system.cpu_s()
     seconds = time.perf_counter() - began
-    await system.api.close()
+    await system.close()
     rates = {name: round((n - before.get(name, 0)) / seconds, 1) for name, n in after.items()}
     return {
         "subscriptions": asked.subscriptions,

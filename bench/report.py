@@ -15,7 +15,7 @@ from typing import Final
 from bench import charts
 from bench.compare import Comparison, comparisons
 from bench.figures import Figure
-from bench.goals import judged
+from bench.goals import goal_of, judged
 from bench.machine import Machine
 from bench.results import RESULTS, Run, saved_benchmarks, saved_figures, saved_runs
 
@@ -149,23 +149,27 @@ def drawn(figures: Sequence[Figure]) -> dict[str, str]:
     found = comparisons(figures)
     made = {}
     for kind, title, unit in (
-        ("baseline", "Times as fast as the baseline", "x"),
-        ("ceiling", "Share of the ceiling, percent", " %"),
+        ("baseline", "Times as fast as the baseline (the line is the goal)", "x"),
+        ("ceiling", "Share of the ceiling (the line is the goal)", " %"),
     ):
         factor = 100 if kind == "ceiling" else 1
         rows = [
             charts.Row(
                 f"{one.ours.stage}: {one.ours.case}",
                 {"by wall clock": one.wall * factor, "by CPU": one.cpu * factor},
+                goal=(goal_of(one) or 0) * factor or None,
             )
             for one in _first_of_case(found, kind)
         ]
         if rows:
             made[kind] = charts.bars(title, rows, unit)
-    flow = [one for one in figures if one.stage == "flow" and one.cpu_s]
-    if flow:
-        rows = [charts.Row(f"{one.case}, {one.kind}", one.cpu_s) for one in flow]
-        made["cpu"] = charts.stacks("CPU seconds for 100 000 messages", rows, " s")
+    rows = [
+        charts.Row(f"{one.case}, {one.kind}", one.cpu_s)
+        for one in figures
+        if one.stage == "flow" and one.kind != "baseline"
+    ]
+    if rows:
+        made["cpu"] = charts.stacks("The whole flow: CPU seconds for 100 000 messages", rows, " s")
     for one in figures:
         if one.stage == "spike":
             made["spike"] = _spike(one)
@@ -186,9 +190,10 @@ def _spike(figure: Figure) -> str:
         for name, value in figure.more.items()
         if name.startswith("p99_ms@")
     }
-    title = f"A sale of {figure.case}: p99 from sent to arrived, by second"
+    title = f"A flash sale, {figure.case}: p99 from sent to arrived, by second"
     during = (-int(figure.more["spike_s"]), 0)
-    return charts.line(title, points, " ms", during, 2 * figure.more["p99_before_ms"])
+    said = "shaded: the sale; the line: twice what it was before"
+    return charts.line(title, said, points, " ms", during, 2 * figure.more["p99_before_ms"])
 
 
 def report(figures: Sequence[Figure], runs: dict[str, Run], pictures: Sequence[str]) -> Rows:

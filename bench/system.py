@@ -96,6 +96,10 @@ class System(Servers):
             await self.call("POST", "/v1/subscriptions", wanted)
         return str(producer["api_key"])
 
+    async def close(self) -> None:
+        """Close the connections of `call`."""
+        await self.api.close()
+
     async def delivered(self) -> int:
         """Deliveries that are marked as delivered."""
         rows = (await self.call("GET", "/v1/stats"))["subscriptions"]

@@ -24,7 +24,7 @@ import pymysql
 import redis
 from flask import Flask, Response, request
 
-from bench.baseline.naive_queue import QUEUE
+from bench.baseline.naive_queue import MESSAGES
 
 EPOCH_MS = 1_704_067_200_000
 # All values are parameters: only so does PyMySQL's executemany make one statement of many rows.
@@ -103,10 +103,10 @@ def store(producer: int, messages: list[Any]) -> list[int]:
         else:
             cursor.executemany(INSERT, rows)
     jobs.lpush(
-        QUEUE,
+        MESSAGES,
         *(
-            json.dumps({"id": id_, "producer": producer, **message})
-            for id_, message in zip(made, messages, strict=True)
+            json.dumps({"id": row[0], "producer": producer, "type": row[2], "payload": row[-1]})
+            for row in rows
         ),
     )
     return made

@@ -7,7 +7,6 @@ an endpoint that answers without doing anything, and the same rows as statements
 before the clock started, by as many rows as a commit can have.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -18,17 +17,16 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import pymysql
-import uvloop
 
-from bench.baseline.naive_queue import QUEUE
+from bench.baseline.naive_queue import MESSAGES
 from bench.figures import Figure, Kind
-from bench.whole_flow import cpu_s
+from bench.processes import cpu_s
+from bench.stages import command
 from notify.api.auth import hash_key
 from notify.domain.errors import NotifyError
 from notify.queue.redis import RedisQueue
@@ -117,7 +115,7 @@ class Ground:
         self.database.sql("TRUNCATE TABLE biz_msg", database=DATABASE)
         with self.redis.client() as client:
             client.xtrim(of_stream(INGEST)[CHUNKS], maxlen=0)
-            client.delete(QUEUE)
+            client.delete(MESSAGES)
 
     def stored(self) -> int:
         """Messages in the database."""
@@ -322,25 +320,5 @@ async def measure(scale: float) -> list[Figure]:
     return [figure(*which, loads) for which, loads in found.items()]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="1: up to half a minute")
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-
-    async def measured() -> list[Figure]:
-        return await measure(asked.scale)
-
-    for one in uvloop.run(measured()):
-        if asked.json:
-            print(json.dumps(asdict(one)))
-        else:
-            used = " ".join(f"{name} {used_s:.2f}" for name, used_s in one.cpu_s.items())
-            print(
-                f"{one.case}: {one.name}: {one.per_s:,.0f}/s, {one.all_cpu_s:.2f} ({used})",
-                *(f"{name} {value:.1f}" for name, value in one.more.items()),
-            )
-
-
 if __name__ == "__main__":
-    main()
+    command.run(measure)

@@ -40,7 +40,7 @@ def stages() -> list[str]:
 def show(figures: Sequence[Figure], console: Console) -> None:
     """A table: rates, what they cost, and how many times ours is of the others."""
     ratios = {id(one.other): one for one in comparisons(figures)}
-    table = Table("case", "", "per s", "CPU s for 100 000", "ours: wall", "ours: CPU", "more")
+    table = Table("case", "", "per s", "CPU s for 100 000", "ours: wall", "ours: CPU")
     for one in figures:
         ratio = ratios.get(id(one))
         table.add_row(
@@ -50,9 +50,12 @@ def show(figures: Sequence[Figure], console: Console) -> None:
             f"{one.all_cpu_s:,.2f}" if one.cpu_s else "",
             f"{ratio.wall:,.2f}x" if ratio and ratio.wall else "",
             f"{ratio.cpu:,.2f}x" if ratio and ratio.cpu else "",
-            "\n".join(f"{name} {value:,.4g}" for name, value in one.more.items()),
         )
     console.print(table)
+    for one in figures:
+        told = ", ".join(f"{name} {value:,.4g}" for name, value in one.more.items())
+        if told:
+            console.print(f"{one.case}, {one.name}: {told}", highlight=False)
 
 
 def run(measure: Measure) -> None:

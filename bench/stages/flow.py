@@ -11,7 +11,8 @@ import time
 from contextlib import ExitStack
 from typing import Final
 
-from bench.figures import Figure
+from bench.baseline.system import NaiveSystem
+from bench.figures import Figure, Kind
 from bench.load import Load, settle
 from bench.processes import cores_s
 from bench.stages import command
@@ -20,6 +21,7 @@ from bench.system import System
 STAGE: Final = "flow"
 FAN_OUTS: Final = (1, 5)
 MESSAGES: Final = 30_000
+SLOWER: Final = 30  # the naive system gets so many times less to do
 BATCH: Final = 100  # messages a request at full load
 STEADY_BATCH: Final = 10
 STEADY_S: Final = 6.0
@@ -35,13 +37,16 @@ def latencies(took_ms: list[float]) -> dict[str, float]:
     return {"p50_ms": cuts[49], "p99_ms": cuts[98]}
 
 
-async def whole(system: System, load: Load, fan_out: int, scale: float) -> Figure:
+async def whole(
+    system: System | NaiveSystem, load: Load, kind: Kind, fan_out: int, scale: float
+) -> Figure:
     """Measure a system that is configured; load: its producer."""
 
     async def done() -> None:
         await settle(system.delivered, load.sent * fan_out, PATIENCE_S)
 
-    messages = max(BATCH, int(MESSAGES * scale / fan_out) // BATCH * BATCH)
+    slower = 1 if kind == "notify" else SLOWER
+    messages = max(BATCH, int(MESSAGES * scale / fan_out / slower) // BATCH * BATCH)
     await load.full(max(BATCH, messages // WARM), BATCH)
     await done()
     used, cores, began = system.cpu_s(), cores_s(), time.perf_counter()
@@ -60,8 +65,8 @@ async def whole(system: System, load: Load, fan_out: int, scale: float) -> Figur
     return Figure(
         stage=STAGE,
         case=f"fan-out {fan_out}",
-        kind="notify",
-        name="one process of each service",
+        kind=kind,
+        name="one process of each service" if kind == "notify" else "the naive system",
         unit="messages",
         per_s=rate,
         cpu_s={name: used_s / messages * 100_000 for name, used_s in used.items()},
@@ -77,27 +82,25 @@ async def whole(system: System, load: Load, fan_out: int, scale: float) -> Figur
     )
 
 
-async def notify(fan_out: int, scale: float) -> Figure:
-    """The figure of Notify."""
+async def measured(kind: Kind, fan_out: int, scale: float) -> Figure:
+    """The figure of Notify or of the naive system."""
+    command.say(f"flow, fan-out {fan_out}: {kind}")
     with ExitStack() as stack:
-        system = System(stack, environ=ENVIRON)
+        system = System(stack, environ=ENVIRON) if kind == "notify" else NaiveSystem(stack)
         urls = [system.endpoints.url("noting", number) for number in range(fan_out)]
-        key = await system.subscribe(urls, concurrency_max=64)
+        key = await system.subscribe(urls)
         load = Load(system.url, key)
         try:
-            return await whole(system, load, fan_out, scale)
+            return await whole(system, load, kind, fan_out, scale)
         finally:
             await load.close()
-            await system.api.close()
+            await system.close()
 
 
 async def measure(scale: float) -> list[Figure]:
     """Each fan-out, Notify and the naive system."""
-    figures = []
-    for fan_out in FAN_OUTS:
-        command.say(f"flow, fan-out {fan_out}: Notify")
-        figures.append(await notify(fan_out, scale))
-    return figures
+    kinds: tuple[Kind, ...] = ("notify", "baseline")
+    return [await measured(kind, fan_out, scale) for fan_out in FAN_OUTS for kind in kinds]
 
 
 if __name__ == "__main__":

@@ -65,7 +65,9 @@ async def measure(scale: float) -> list[Figure]:
             for one in CONTENDERS:
                 command.say(f"sender: {one.name}, round {number + 1} of {rounds}")
                 rates[one].append(await runs.run(one))
-    return [figure(one, some) for one, some in rates.items()]
+    order = list(WHO)
+    ordered = sorted(rates, key=lambda one: (one.tls, one.endpoints, order.index(one.program)))
+    return [figure(one, rates[one]) for one in ordered]
 
 
 if __name__ == "__main__":

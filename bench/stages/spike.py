@@ -132,7 +132,7 @@ async def measure(scale: float) -> list[Figure]:
             return [await sale(system, load, spike_s)]
         finally:
             await load.close()
-            await system.api.close()
+            await system.close()
 
 
 if __name__ == "__main__":

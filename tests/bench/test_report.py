@@ -15,7 +15,9 @@ from bench.results import Benchmark, Run, save, saved_benchmarks, saved_figures,
 
 OURS = Figure("maker", "fan-out 5", "notify", "Maker", "messages", 600.0, {"maker": 2.0, "db": 2.0})
 NAIVE = replace(OURS, kind="baseline", name="one at a time", per_s=10.0, cpu_s={"maker": 240.0})
-BEST = replace(OURS, kind="ceiling", name="INSERT and push in turn", per_s=1000.0, cpu_s={"db": 3.0})
+BEST = replace(
+    OURS, kind="ceiling", name="INSERT and push in turn", per_s=1000.0, cpu_s={"db": 3.0}
+)
 RUN = Run(1.0, Machine(2, "cpu", "Linux 6", "3.11", "10.11", "7.0", 0.5))
 
 
@@ -39,9 +41,7 @@ def test_a_goal_that_nothing_was_measured_for_is_not_told() -> None:
 
 
 def test_what_the_ceilings_of_the_stages_add_up_to_is_said_by_cpu_on_all_cores() -> None:
-    flow = replace(
-        OURS, stage="flow", cpu_s={"producer": 1.0, "endpoints": 2.0, "sender": 50.0}
-    )
+    flow = replace(OURS, stage="flow", cpu_s={"producer": 1.0, "endpoints": 2.0, "sender": 50.0})
     api = replace(BEST, stage="api", case="batches of 100", name="INSERT of 800 rows")
     sender = replace(BEST, stage="sender", case="HTTP, 1 endpoint", name="bare client")
     marker = replace(BEST, stage="marker", case="all success")
@@ -78,7 +78,7 @@ def test_charts_are_xml_and_the_same_each_time() -> None:
     drawn = [
         charts.bars("Title & more", rows, "x"),
         charts.stacks("Title", rows, " s"),
-        charts.line("Title", {-2: 10.0, 0: 900.0, 9: 20.0}, " ms", (-1, 0), 20.0),
+        charts.line("Title", "said", {-2: 10.0, 0: 900.0, 9: 20.0}, " ms", (-1, 0), 20.0),
     ]
     for text in drawn:
         root = ET.fromstring(text)
@@ -89,7 +89,10 @@ def test_charts_are_xml_and_the_same_each_time() -> None:
 
 def test_only_what_is_between_the_markers_of_the_readme_is_replaced() -> None:
     text = f"before\n{report.BEGIN}old\n{report.END}after\n"
-    assert report.with_table(text, ["new", ""]) == f"before\n{report.BEGIN}\nnew\n\n{report.END}after\n"
+    assert (
+        report.with_table(text, ["new", ""])
+        == f"before\n{report.BEGIN}\nnew\n\n{report.END}after\n"
+    )
 
 
 def test_report_charts_and_readme_are_what_the_kept_results_make_of_them() -> None:
