@@ -56,7 +56,7 @@ GOALS: Final = (
 BOUNDS: Final = (
     Bound("flow", "fan-out 1", "p50_ms", "sent to arrived at half load, p50, ms", 10),
     Bound("flow", "fan-out 1", "p99_ms", "sent to arrived at half load, p99, ms", 50),
-    Bound("spike", "", "refused_otherwise", "refused although there was room", 0),
+    Bound("spike", "", "refused_otherwise", "refused by no announced bound", 0),
     Bound("spike", "", "lost", "accepted and never delivered", 0),
 )
 

@@ -2,7 +2,8 @@
 
 A steady load, then twenty times as much for a while, then the steady load again until the
 latencies, in windows of a second, are twice what they were before, or less. Each batch is sent
-once: what is refused is counted and not sent again. Everything accepted has to arrive.
+once: what is refused is counted, by the bound that was reached, and not sent again. Everything
+accepted has to arrive.
 """
 
 import asyncio
@@ -30,8 +31,12 @@ AFTER_S: Final = 60.0
 CALM_WINDOWS: Final = 3
 AS_BEFORE: Final = 2.0
 PATIENCE_S: Final = 120.0
-# What the API says where queue.ingest_depth_max is reached.
-FULL: Final = b"wait to be split"
+# The bounds that an Api may refuse by, and what it says then.
+BOUNDS: Final = {
+    "ingest_depth_max": b"wait to be split",
+    "requests_max": b"too many requests at a time",
+    "commit_rows_max": b"wait to be stored",
+}
 
 
 class Windows:
@@ -96,7 +101,10 @@ async def sale(system: System, load: Load, spike_s: float) -> Figure:
     arrived = int(system.endpoints.ask("different"))
     if arrived != load.sent:
         raise NotifyError(f"{load.sent} messages were accepted, {arrived} arrived")
-    full = sum(count for (_, said), count in load.refused.items() if FULL in said)
+    refused = {
+        f"refused_by.{bound}": sum(n for (_, said), n in load.refused.items() if words in said)
+        for bound, words in BOUNDS.items()
+    }
     return Figure(
         stage=STAGE,
         case=f"{TIMES} times {RATE:,.0f}/s",
@@ -109,8 +117,8 @@ async def sale(system: System, load: Load, spike_s: float) -> Figure:
             "spike_s": spike_s,
             "offered": offered,
             "accepted": accepted,
-            "refused_while_full": full,
-            "refused_otherwise": load.refused.total() - full,
+            **refused,
+            "refused_otherwise": load.refused.total() - sum(refused.values()),
             "lost": load.sent - arrived,
             "p99_before_ms": before_ms,
             "recovered": float(calm is not None),
