@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.results import RESULTS
+from bench.kept import RESULTS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,7 +17,7 @@ from bench.compare import Comparison, comparisons
 from bench.figures import Figure
 from bench.goals import goal_of, judged
 from bench.machine import Machine
-from bench.results import RESULTS, Run, saved_benchmarks, saved_figures, saved_runs
+from bench.kept import RESULTS, Run, saved_benchmarks, saved_figures, saved_runs
 
 HERE: Final = Path(__file__).parent
 REPORT: Final = HERE / "REPORT.md"
@@ -204,7 +204,7 @@ def report(figures: Sequence[Figure], runs: dict[str, Run], pictures: Sequence[s
     yield "shared machine ratios say more than rates, and CPU seconds more than wall clock.\n"
     yield from goals(figures)
     for name in pictures:
-        yield f"![{name}](report/{name}.svg)\n"
+        yield f"![{name}](results/{name}.svg)\n"
     for stage in dict.fromkeys(one.stage for one in figures):
         of_stage = [one for one in figures if one.stage == stage]
         yield f"## {stage.capitalize()}\n"
@@ -268,7 +268,7 @@ def files(*, readme_too: bool) -> dict[Path, str]:
     saved = saved_figures(RESULTS)
     figures = ordered([*saved, *added_up(saved, runs)])
     pictures = drawn(figures)
-    made = {HERE / "report" / f"{name}.svg": text for name, text in pictures.items()}
+    made = {RESULTS / f"{name}.svg": text for name, text in pictures.items()}
     made[REPORT] = "\n".join(report(figures, runs, list(pictures))) + "\n"
     if readme_too:
         made[README] = with_table(README.read_text(), list(readme(figures, runs)))

@@ -13,7 +13,7 @@ import uvloop
 from bench.compare import comparisons
 from bench.figures import Figure
 from bench.machine import machine
-from bench.results import Run, save
+from bench.kept import Run, save
 from bench.stages.command import stages
 
 

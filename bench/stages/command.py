@@ -18,7 +18,7 @@ from rich.table import Table
 from bench.compare import comparisons
 from bench.figures import Figure
 from bench.machine import machine
-from bench.results import RESULTS, Run, save
+from bench.kept import RESULTS, Run, save
 from notify.domain.errors import NotifyError
 
 Measure = Callable[[float], Awaitable[list[Figure]]]

@@ -2,8 +2,8 @@
 
 Producer, endpoints, servers and services share all cores. First as much as the system takes, until
 everything is delivered and marked: rates and CPU. Then half of that, evenly: from the moment the
-producer sends to its 202 and to the arrival at the endpoint, and the memory of each process. CPU by core is what
-the cores were busy with everything that ran.
+producer sends to its 202 and to the arrival at the endpoint, and the memory of each process. CPU by
+core is what the cores were busy with everything that ran.
 """
 
 import statistics
