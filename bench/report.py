@@ -16,8 +16,8 @@ from bench import charts
 from bench.compare import Comparison, comparisons
 from bench.figures import Figure
 from bench.goals import goal_of, judged
-from bench.machine import Machine
 from bench.kept import RESULTS, Run, saved_benchmarks, saved_figures, saved_runs
+from bench.machine import Machine
 
 HERE: Final = Path(__file__).parent
 REPORT: Final = HERE / "REPORT.md"

@@ -12,8 +12,8 @@ import uvloop
 
 from bench.compare import comparisons
 from bench.figures import Figure
-from bench.machine import machine
 from bench.kept import Run, save
+from bench.machine import machine
 from bench.stages.command import stages
 
 

@@ -17,8 +17,8 @@ from rich.table import Table
 
 from bench.compare import comparisons
 from bench.figures import Figure
-from bench.machine import machine
 from bench.kept import RESULTS, Run, save
+from bench.machine import machine
 from notify.domain.errors import NotifyError
 
 Measure = Callable[[float], Awaitable[list[Figure]]]

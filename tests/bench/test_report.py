@@ -10,8 +10,8 @@ from bench import charts, report
 from bench.compare import comparisons
 from bench.figures import Figure
 from bench.goals import judged
-from bench.machine import Machine
 from bench.kept import Benchmark, Run, save, saved_benchmarks, saved_figures, saved_runs
+from bench.machine import Machine
 
 OURS = Figure("maker", "fan-out 5", "notify", "Maker", "messages", 600.0, {"maker": 2.0, "db": 2.0})
 NAIVE = replace(OURS, kind="baseline", name="one at a time", per_s=10.0, cpu_s={"maker": 240.0})
