@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from bench.figures import Figure, Kind
-from bench.whole_flow import cpu_s, process
+from bench.processes import cpu_s, process
 from notify.domain.model import Consumer, Subscription
 from notify.domain.ports import Stream
 from notify.queue.redis import RedisQueue

@@ -3,7 +3,7 @@
 python -m bench.baseline.maker_naive REDIS_SOCKET MYSQL_SOCKET DATABASE
 
 A message is taken from a list into one of those under way, so that none is lost; the producer's
-subscriptions are read; each delivery is one INSERT, committed by itself, and one LPUSH.
+subscriptions are read; each delivery is one INSERT, committed by itself, and one RPUSH.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import time
 import pymysql
 import redis
 
-MESSAGES = "messages"
+from bench.baseline.naive_queue import MESSAGES, QUEUE
+
 UNDER_WAY = "messages:under-way"
 QUEUED = 1
 SUBSCRIPTIONS = (
@@ -23,10 +24,6 @@ INSERT = (
     "INSERT IGNORE INTO receive_msg (msg_id,sub_id,status,attempts,reason,due_ms,updated_ms)"
     " VALUES (%s,%s,%s,0,0,0,%s)"
 )
-
-
-def queue_of(subscription: int) -> str:
-    return f"jobs:{subscription}"
 
 
 def work(client: "redis.Redis", cursor: "pymysql.cursors.Cursor") -> None:
@@ -44,7 +41,7 @@ def work(client: "redis.Redis", cursor: "pymysql.cursors.Cursor") -> None:
                 "id": str(message["id"]), "subscription": subscription, "attempts": 0,
                 "type": message["type"], "payload": message["payload"],
             }  # fmt: skip
-            client.lpush(queue_of(subscription), json.dumps(job))
+            client.rpush(QUEUE, json.dumps(job))
         client.lrem(UNDER_WAY, 1, raw)
 
 

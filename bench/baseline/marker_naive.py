@@ -36,7 +36,7 @@ def work(client: "redis.Redis", cursor: "pymysql.cursors.Cursor") -> None:
         if raw is None:
             continue
         mark = json.loads(raw)
-        key = (mark["id"], mark["subscription"])
+        key = (int(mark["id"]), mark["subscription"])
         now_ms = time.time_ns() // 1_000_000
         cursor.execute(UPDATE, (STATUSES[mark["status"]], mark["attempts"], now_ms, *key))
         if not 200 <= mark["code"] < 300:

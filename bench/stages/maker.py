@@ -13,8 +13,10 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from bench.baseline.maker_naive import MESSAGES, UNDER_WAY, queue_of
+from bench.baseline.maker_naive import UNDER_WAY
+from bench.baseline.naive_queue import MESSAGES, QUEUE
 from bench.figures import Figure
+from bench.stages import command
 from bench.stores import WARM, Sample, Stores, Timed, figure, payload
 from notify.domain.ports import Push
 from notify.runtime.streams import INGEST
@@ -78,10 +80,10 @@ class Case:
                 pipe.execute()
 
             async def left() -> int:
-                return client.llen(MESSAGES) + client.llen(UNDER_WAY)
+                return int(client.llen(MESSAGES)) + int(client.llen(UNDER_WAY))
 
             sample = await self._stores.work_off("maker", pid, messages, fill, left)
-            client.delete(*(queue_of(sub_id) for sub_id in self._sub_ids))
+            client.delete(QUEUE)
             return sample
 
     def rows(self, messages: int) -> Sample:
@@ -157,3 +159,7 @@ async def measure_case(stores: Stores, case: Case, scale: float) -> list[Figure]
         made("ceiling", "INSERT alone", samples=rows),
         made("ceiling", "push alone", samples=pushes),
     ]
+
+
+if __name__ == "__main__":
+    command.run(measure)

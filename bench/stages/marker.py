@@ -15,6 +15,7 @@ from functools import partial
 from bench.baseline.marker_naive import STATUSES, UNDER_WAY
 from bench.baseline.naive_queue import MARKS
 from bench.figures import Figure
+from bench.stages import command
 from bench.stores import WARM, Sample, Stores, Timed, figure
 from notify.domain.ports import Push
 from notify.runtime.streams import MARK
@@ -119,7 +120,7 @@ class Case:
                 pipe.execute()
 
             async def left() -> int:
-                return client.llen(MARKS) + client.llen(UNDER_WAY)
+                return int(client.llen(MARKS)) + int(client.llen(UNDER_WAY))
 
             return await self._stores.work_off("marker", pid, count, fill, left)
 
@@ -175,3 +176,7 @@ async def measure_case(stores: Stores, case: Case, scale: float) -> list[Figure]
         made("baseline", "one outcome at a time", samples=naive),
         made("ceiling", "bulk statements alone", samples=ceiling),
     ]
+
+
+if __name__ == "__main__":
+    command.run(measure)

@@ -111,6 +111,7 @@ class MarkerConfig(_Masked):
 
     batch_chunks_max: int
     workers: int
+    pause_ms: int
 
 
 @dataclass(frozen=True, repr=False)

@@ -48,6 +48,7 @@ class Marker:
             queue_config.lease_ms,
             config.batch_chunks_max,
             self._mark,
+            config.pause_ms,
         )
         self.outcomes = 0
 
