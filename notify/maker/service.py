@@ -13,8 +13,9 @@ async def live(host: Host) -> None:
     """The life of a Maker process."""
     keep_memory()
     config = host.config
-    makers = [
-        Maker(
+    makers: list[Maker] = []
+    for number in range(config.maker.workers):
+        made = Maker(
             host.storage,
             host.queue,
             host.directory,
@@ -23,9 +24,9 @@ async def live(host: Host) -> None:
             config.maker,
             config.queue,
             f"{host.owner}.{number}",
+            helps=makers[0] if makers else None,
         )
-        for number in range(config.maker.workers)
-    ]
+        makers.append(made)
     makers[0].export(host.registry, makers[1:])
 
     async def run(stopping: Stopping) -> None:
