@@ -3,8 +3,6 @@
 The same delivery rows, and the same updates, dealt out to so many connections of one process.
 """
 
-from functools import partial
-
 from bench.experiments.delivery_rows import ALL, inserts, updates
 from bench.experiments.server import Job, Server, compare, server, show
 
@@ -30,10 +28,8 @@ def updated(one: Server, connections: int) -> list[Job]:
 def main() -> None:
     with server() as one:
         for name, make in (("insert", inserted), ("update", updated)):
-            ways = {
-                f"{name}, {count} connections": partial(make, one, count) for count in CONNECTIONS
-            }
-            show(compare(one, ways))
+            ways = {f"{name}, {count} connections": one.way(make, count) for count in CONNECTIONS}
+            show(compare(ways))
 
 
 if __name__ == "__main__":

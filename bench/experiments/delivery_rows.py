@@ -4,8 +4,6 @@ Inserts of new deliveries (fan-out 5, 2000 rows a commit) into tables that diffe
 in one thing each; then the update that marks them as delivered, of those that have all columns.
 """
 
-from functools import partial
-
 from bench.experiments.server import BINLOG, NOW_MS, ROWS, Job, Server, compare, server, show
 from notify_core import sqltext
 
@@ -65,14 +63,14 @@ def main() -> None:
         ways = {}
         for number, (name, (change, written)) in enumerate(TABLES.items()):
             one.sql(f"CREATE TABLE t{number} LIKE receive_msg", f"ALTER TABLE t{number} {change}")
-            ways[name] = partial(inserts, one, f"t{number}", *written)
-        show(compare(one, ways), "inserted rows")
+            ways[name] = one.way(inserts, f"t{number}", *written)
+        show(compare(ways), "inserted rows")
         marked = {
-            name: partial(updates, one, f"t{number}")
+            name: one.way(updates, f"t{number}")
             for number, name in enumerate(TABLES)
             if number in (0, 4)
         }
-        show(compare(one, marked), "updated rows")
+        show(compare(marked), "updated rows")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ One write: no row before the outcome. A row a message: the Maker writes one row 
 subscriptions that matched, and the row of a delivery is written with its outcome.
 """
 
-from functools import partial
-
 from bench.experiments.delivery_rows import COLUMNS, FAN_OUT, inserts, updates
 from bench.experiments.server import BINLOG, NOW_MS, ROWS, Cost, Job, Server, compare, server, show
 from notify_core import sqltext
@@ -33,14 +31,11 @@ def main() -> None:
     with server(*BINLOG) as one:
         one.sql(SPLIT_TABLE)
         steps = compare(
-            one,
             {
-                "insert, queued": partial(
-                    inserts, one, "receive_msg", COLUMNS, (1, 0, 0, 0, NOW_MS)
-                ),
-                "update, delivered": partial(updates, one, "receive_msg"),
-                "insert, delivered": partial(inserts, one, "receive_msg", *FINAL),
-                "insert, a row a message": partial(splits, one),
+                "insert, queued": one.way(inserts, "receive_msg", COLUMNS, (1, 0, 0, 0, NOW_MS)),
+                "update, delivered": one.way(updates, "receive_msg"),
+                "insert, delivered": one.way(inserts, "receive_msg", *FINAL),
+                "insert, a row a message": one.way(splits),
             },
         )
         show(steps, "deliveries")

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -24,8 +24,6 @@ ROUNDS = 3
 NOW_MS = 1_800_000_000_000
 
 Job = list[bytes]
-# Jobs of one way, made anew for each round; with several, each on a connection of its own.
-Make = Callable[[], Sequence[Job]]
 
 
 class Cost(NamedTuple):
@@ -37,6 +35,9 @@ class Cost(NamedTuple):
     binlog_bytes: float
 
 
+Way = Callable[[], Cost]
+
+
 class Server:
     """A server with an empty, migrated database."""
 
@@ -44,7 +45,7 @@ class Server:
         self.made = made
         self._next_ms = NOW_MS
 
-    def sql(self, *statements: str) -> tuple[tuple[object, ...], ...]:
+    def sql(self, *statements: str) -> tuple[tuple[Any, ...], ...]:
         return self.made.sql(*statements, database=DATABASE)
 
     def rising(self, count: int) -> list[int]:
@@ -52,9 +53,12 @@ class Server:
         self._next_ms += 1_000_000
         return ids.IdMaker(0, 0).make_many(self._next_ms, count)
 
-    def cost(self, make: Make, rows: int = ROWS) -> Cost:
-        """What one round costs."""
-        jobs = make()
+    def way(self, make: Callable[..., Sequence[Job]], *given: Any) -> Way:
+        """A way to do something here. make(server, *given): its jobs, anew for each round."""
+        return lambda: self._cost(make(self, *given))
+
+    def _cost(self, jobs: Sequence[Job]) -> Cost:
+        """What jobs cost, each on a connection of its own."""
         sessions = [connect(self.made.options(DATABASE), lane) for lane in range(len(jobs))]
         logs, cpu, began = self._logs(), cpu_s(self.made.pid), time.perf_counter()
         threads = [
@@ -69,12 +73,12 @@ class Server:
         redo, binlog = (after - before for after, before in zip(self._logs(), logs, strict=True))
         for session in sessions:
             session.close()
-        return Cost(rows / seconds, used / rows * 100_000, redo / rows, binlog / rows)
+        return Cost(ROWS / seconds, used / ROWS * 100_000, redo / ROWS, binlog / ROWS)
 
     def _logs(self) -> tuple[int, int]:
         wanted = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Innodb_lsn_current',"
         found = dict(self.sql(wanted + "'Binlog_bytes_written')"))
-        return int(str(found["Innodb_lsn_current"])), int(str(found["Binlog_bytes_written"]))
+        return int(found["Innodb_lsn_current"]), int(found["Binlog_bytes_written"])
 
 
 @contextmanager
@@ -93,12 +97,12 @@ def median(costs: Sequence[Cost]) -> Cost:
     return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
 
 
-def compare(one: Server, ways: dict[str, Make], rows: int = ROWS) -> dict[str, Cost]:
+def compare(ways: dict[str, Way]) -> dict[str, Cost]:
     """The costs of ways, in turn, round after round; the first round warms up."""
     found: dict[str, list[Cost]] = {name: [] for name in ways}
     for number in range(ROUNDS + 1):
-        for name, make in ways.items():
-            cost = one.cost(make, rows)
+        for name, way in ways.items():
+            cost = way()
             if number:
                 found[name].append(cost)
     return {name: median(costs) for name, costs in found.items()}

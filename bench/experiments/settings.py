@@ -1,9 +1,9 @@
 """Server settings that keep commits durable: `python -m bench.experiments.settings`.
 
-Delivery rows and updates, on a server of its own for each setting, round after round.
+Delivery rows and updates, on a server of its own for each setting, in turn.
 """
 
-from functools import partial
+from contextlib import ExitStack
 
 from bench.experiments.delivery_rows import ALL, inserts, updates
 from bench.experiments.server import BINLOG, compare, server, show
@@ -18,22 +18,20 @@ SETTINGS = {
     "no doublewrite": ("--innodb-doublewrite=OFF",),
     "READ COMMITTED": ("--transaction-isolation=READ-COMMITTED",),
     "O_DSYNC": ("--innodb-flush-method=O_DSYNC",),
-    "no adaptive flushing of neighbours, 10 000 IO/s": (
-        "--innodb-flush-neighbors=0", "--innodb-io-capacity=10000",
-    ),
 }  # fmt: skip
 
 
 def main() -> None:
-    found = {}
-    for name, settings in SETTINGS.items():
-        with server(*settings) as one:
+    with ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(server(*settings)) for name, settings in SETTINGS.items()
+        }
+        for what, make, given in (("insert", inserts, ALL), ("update", updates, ())):
             ways = {
-                f"insert, {name}": partial(inserts, one, "receive_msg", *ALL),
-                f"update, {name}": partial(updates, one, "receive_msg"),
+                f"{what}, {name}": one.way(make, "receive_msg", *given)
+                for name, one in servers.items()
             }
-            found |= compare(one, ways)
-    show(dict(sorted(found.items())))
+            show(compare(ways))
 
 
 if __name__ == "__main__":

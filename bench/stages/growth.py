@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 from bench.figures import Figure
 from bench.stages import command, maker, marker
@@ -86,8 +87,8 @@ class Tables:
         pages = {name.rpartition("_")[2]: int(value) for name, value in self._sql(wanted)}
         return pages["dirty"] / pages["total"] * 100
 
-    def _sql(self, *statements: str) -> "tuple[tuple[str, str], ...]":
-        return self.stores.database.sql(*statements, database=DATABASE)  # type: ignore[return-value]
+    def _sql(self, *statements: str) -> tuple[tuple[Any, ...], ...]:
+        return self.stores.database.sql(*statements, database=DATABASE)
 
     async def ingest(self, count: int) -> Sample:
         """Store messages as an Api does, batch after batch."""
