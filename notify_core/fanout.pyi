@@ -6,6 +6,7 @@ HOLD: Final = 1
 DISCARD: Final = 2
 
 COLUMNS: Final = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
+COLUMNS_QUEUED: Final = "msg_id,sub_id,updated_ms"
 
 @final
 class Table:
@@ -25,6 +26,9 @@ class Split:
     def queued(self) -> list[tuple[int, int, bytes]]: ...
     @property
     def delayed(self) -> list[tuple[int, int, bytes]]: ...
+    @property
+    def row_count(self) -> int: ...
+    def counts(self, span_bits: int) -> list[tuple[int, int, int, int, int]]: ...
     def insert_sql(self, rows_max: int, bytes_max: int) -> list[bytes]: ...
 
 def split(

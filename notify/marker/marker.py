@@ -22,7 +22,10 @@ LOOK_S: Final = 0.01
 
 
 class Marker:
-    """One worker of the mark streams; any number may run."""
+    """One worker of the mark streams; any number may run.
+
+    helps: another one of this process, which calls this one in when more waits than it takes.
+    """
 
     def __init__(
         self,
@@ -34,13 +37,14 @@ class Marker:
         queue_config: QueueConfig,
         drain_ms: int,
         worker: str,
+        helps: "Marker | None" = None,
     ) -> None:
         self._storage = storage
         self._queue = queue
         self._clock = clock
         self._random = random
         self._drain_s = drain_ms / 1000
-        self.chunks = ChunkWorker(
+        self.chunks: ChunkWorker = ChunkWorker(
             queue,
             clock,
             [MARK],
@@ -48,6 +52,8 @@ class Marker:
             queue_config.lease_ms,
             config.batch_chunks_max,
             self._mark,
+            config.pause_ms,
+            helps.chunks if helps else None,
         )
         self.outcomes = 0
 
@@ -63,10 +69,13 @@ class Marker:
             await self._drain()
             drained.set()
 
-    def export(self, registry: CollectorRegistry) -> None:
-        """Show what it counts on /metrics."""
-        figure = Figure("notify_marker_outcomes", "Outcomes written", lambda: self.outcomes)
-        export(registry, [figure])
+    def export(self, registry: CollectorRegistry, beside: Sequence["Marker"] = ()) -> None:
+        """Show what it counts on /metrics, together with other workers of the process."""
+
+        def outcomes() -> int:
+            return self.outcomes + sum(marker.outcomes for marker in beside)
+
+        export(registry, [Figure("notify_marker_outcomes", "Outcomes written", outcomes)])
 
     async def _drain(self) -> None:
         try:

@@ -106,6 +106,23 @@ def test_a_message_that_matches_nobody_leaves_a_row_too(fanout):
 
 
 @both
+def test_rows_that_are_alike_are_counted(fanout):
+    wanted = [MESSAGE._replace(id=id_) for id_ in (7, 8, 9)]
+    result = split(fanout, wanted, [(2, 12, []), (1, 12, [])], {2: fanout.HOLD})
+    assert result.row_count == 6
+    assert result.counts(3) == [
+        (1, 0, QUEUED, NOW_MS, 1),
+        (1, 1, QUEUED, NOW_MS, 2),
+        (2, 0, PENDING, NOW_MS, 1),
+        (2, 1, PENDING, NOW_MS, 2),
+    ]
+    assert result.counts(63) == [(1, 0, QUEUED, NOW_MS, 3), (2, 0, PENDING, NOW_MS, 3)]
+    for span_bits in (-1, 64):
+        with pytest.raises(ValueError, match="span_bits"):
+            result.counts(span_bits)
+
+
+@both
 def test_modes_hold_and_discard(fanout):
     subscriptions = [(1, 12, []), (2, 12, []), (3, 12, [])]
     result = split(fanout, [MESSAGE], subscriptions, {2: fanout.HOLD, 3: fanout.DISCARD})
@@ -228,6 +245,25 @@ def test_insert_text(fanout):
 
 
 @both
+def test_what_is_queued_at_once_leaves_the_rest_of_its_row_to_the_defaults(fanout):
+    later = MESSAGE._replace(id=7032, deliver_ms=NOW_MS + 1)
+    result = split(fanout, [MESSAGE, later, MESSAGE._replace(id=7033)], [(1, 12, []), (2, 12, [])])
+    assert result.insert_sql(10, 1 << 20) == [
+        (
+            b"INSERT IGNORE INTO receive_msg (msg_id,sub_id,updated_ms) VALUES "
+            b"(7031,1,1800000000000),(7031,2,1800000000000),"
+            b"(7033,1,1800000000000),(7033,2,1800000000000)"
+        ),
+        (
+            b"INSERT IGNORE INTO receive_msg "
+            b"(msg_id,sub_id,status,attempts,reason,due_ms,updated_ms) VALUES "
+            b"(7032,1,1,0,0,1800000000001,1800000000000),"
+            b"(7032,2,1,0,0,1800000000001,1800000000000)"
+        ),
+    ]
+
+
+@both
 @pytest.mark.parametrize(("rows_max", "bytes_max"), [(4, 1 << 20), (1000, 150), (0, 0)])
 def test_rows_of_one_message_are_never_split_over_statements(fanout, rows_max, bytes_max):
     messages = [MESSAGE._replace(id=number) for number in range(100, 110)]
@@ -292,6 +328,8 @@ def test_twins_split_alike(records, subs, modes, skip, rows_max, bytes_max, now_
     for name in ("messages", "config_version", "rows", "queued", "delayed"):
         assert getattr(first, name) == getattr(second, name)
     assert first.insert_sql(rows_max, bytes_max) == second.insert_sql(rows_max, bytes_max)
+    for span_bits in (0, 2, 63):
+        assert first.counts(span_bits) == second.counts(span_bits)
     assert first.insert_sql(1 << 80, 1 << 80) == second.insert_sql(1 << 80, 1 << 80)
 
 

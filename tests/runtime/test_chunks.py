@@ -14,7 +14,7 @@ from notify.queue.memory import MemoryQueue
 from notify.runtime.chunks import ChunkWorker
 from notify.runtime.steps import Stopping
 from notify_core.errors import ChunkError
-from tests.simulation.loop import SimulatedClock
+from tests.simulation.loop import SeededRandom, SimulatedClock
 
 STREAM = Stream(StreamKind.MARK, 0)
 LEASE_MS = 3000
@@ -23,16 +23,18 @@ LEASE_MS = 3000
 class Rig:
     """A queue with one worker, whose work the test scripts."""
 
-    def __init__(self, chunks_max: int = 10) -> None:
+    def __init__(self, chunks_max: int = 10, pause_ms: int = 0) -> None:
         self.clock = SimulatedClock()
         self.queue = MemoryQueue(self.clock)
         self.stopping = Stopping(self.clock)
         self.seen: list[list[tuple[bytes, bool]]] = []
         self.errors: list[Exception] = []
-        self.worker = self.another(chunks_max)
+        self.worker = self.another(chunks_max, pause_ms)
 
-    def another(self, chunks_max: int = 10) -> ChunkWorker:
-        return ChunkWorker(self.queue, self.clock, [STREAM], "w", LEASE_MS, chunks_max, self.work)
+    def another(self, chunks_max: int = 10, pause_ms: int = 0) -> ChunkWorker:
+        return ChunkWorker(
+            self.queue, self.clock, [STREAM], "w", LEASE_MS, chunks_max, self.work, pause_ms
+        )
 
     async def work(self, claims: Sequence[Claim]) -> None:
         self.seen.append([(claim.chunk, claim.redelivered) for claim in claims])
@@ -49,8 +51,8 @@ class Rig:
         return (await self.queue.gauges([STREAM]))[0].depth
 
 
-async def rig(chunks_max: int = 10) -> Rig:
-    made = Rig(chunks_max)
+async def rig(chunks_max: int = 10, pause_ms: int = 0) -> Rig:
+    made = Rig(chunks_max, pause_ms)
     await made.queue.begin_epoch("1")
     return made
 
@@ -63,6 +65,56 @@ def test_what_waits_is_worked_on_in_bounded_batches(simulate: Any) -> None:
         await r.worker.step(r.stopping)
         assert r.seen == [[(b"1", False), (b"2", False)], [(b"3", False)]]
         assert await r.depth() == 0
+
+    simulate(work())
+
+
+def test_what_comes_during_the_pause_after_a_small_batch_is_worked_on_together(
+    simulate: Any,
+) -> None:
+    async def work() -> None:
+        r = await rig(pause_ms=25)
+        loop = asyncio.get_running_loop()
+        await r.push(b"1")
+        await r.worker.step(r.stopping)
+        assert (loop.time(), r.seen) == (0, [[(b"1", False)]])  # the first does not wait
+        gathering = asyncio.create_task(r.worker.step(r.stopping))
+        for chunk in (b"2", b"3"):
+            await r.push(chunk)
+            await asyncio.sleep(0.01)
+        await gathering
+        assert loop.time() == pytest.approx(0.025)
+        assert r.seen[1:] == [[(b"2", False), (b"3", False)]]
+        await asyncio.sleep(0.025)
+        await r.push(b"4")
+        await r.worker.step(r.stopping)
+        assert loop.time() == pytest.approx(0.05)  # nor does what comes after the pause
+
+    simulate(work())
+
+
+def test_a_pause_is_cut_short_when_it_shall_stop(simulate: Any) -> None:
+    async def work() -> None:
+        r = await rig(pause_ms=25)
+        await r.push(b"1")
+        await r.worker.step(r.stopping)
+        await r.push(b"2")
+        r.stopping.set()
+        await r.worker.step(r.stopping)
+        assert asyncio.get_running_loop().time() == 0
+        assert len(r.seen) == 2
+
+    simulate(work())
+
+
+def test_a_full_batch_is_followed_by_no_pause(simulate: Any) -> None:
+    async def work() -> None:
+        r = await rig(chunks_max=2, pause_ms=25)
+        await r.push(b"1", b"2", b"3")
+        await r.worker.step(r.stopping)
+        await r.worker.step(r.stopping)
+        assert len(r.seen) == 2
+        assert asyncio.get_running_loop().time() == 0
 
     simulate(work())
 
@@ -200,5 +252,29 @@ def test_a_lost_queue_makes_the_worker_forget_what_it_held(simulate: Any) -> Non
             await r.worker.step(r.stopping)
         await r.worker.step(r.stopping)
         assert r.seen[-1] == [(b"3", False)]
+
+    simulate(work())
+
+
+def test_one_that_helps_works_only_while_batches_come_out_full(simulate: Any) -> None:
+    async def work() -> None:
+        r = await rig(chunks_max=2)
+        helper = ChunkWorker(r.queue, r.clock, [STREAM], "h", LEASE_MS, 2, r.work, helps=r.worker)
+        helping = asyncio.create_task(helper.run("helper", r.stopping, SeededRandom(1)))
+        await r.push(b"a")
+        await r.clock.sleep(10)
+        assert r.seen == []
+        await r.worker.step(r.stopping)
+        await r.push(b"b", b"c", b"d", b"e", b"f")
+        await r.worker.step(r.stopping)
+        await r.clock.sleep(10)
+        assert [[chunk for chunk, _ in batch] for batch in r.seen] == [
+            [b"a"], [b"b", b"c"], [b"d", b"e"], [b"f"],
+        ]  # fmt: skip
+        await r.push(b"g")
+        await r.clock.sleep(10)
+        assert await r.depth() == 1
+        r.stopping.set()
+        await helping
 
     simulate(work())
