@@ -16,6 +16,9 @@ from notify_core.errors import ChunkError
 cdef Py_ssize_t SIZE_MAX_DEFAULT = 1 << 30
 cdef Py_ssize_t SIZE_FIRST = 1024
 
+cdef bytes _pairs = b"".join([b"%02d" % number for number in range(100)])
+PAIRS = _pairs
+
 # The letter behind the backslash of each byte that must be escaped, else 0.
 cdef unsigned char[256] _escapes
 for _byte in range(256):
