@@ -8,13 +8,15 @@ CORE := $(wildcard notify_core/*.pyx notify_core/*.pxd) setup.py pyproject.toml
 WHEEL_SITE := build/wheel-site
 CORE_MODULES := $(patsubst notify_core/%.pyi,notify_core.%,$(wildcard notify_core/*.pyi))
 
-.PHONY: help run servers test test-pure check format bench wheel wheel-test clean
+.PHONY: help run servers test test-pure check format bench bench-full bench-smoke wheel wheel-test clean
 
 help:
 	@echo "make run    the demo: a flash sale over the embedded Notify, under a minute"
 	@echo "make test   the whole suite"
 	@echo "make check  format, lint, types, stubs, floors, Cython lint"
-	@echo "make bench  benchmarks: compiled core against its pure twins, transport, whole flow"
+	@echo "make bench  benchmarks of some minutes, bench/REPORT.md and the table of README.md"
+	@echo "make bench-full  the same for longer, and what takes its time"
+	@echo "make bench-smoke  every stage for a moment, to see that it can be measured"
 	@echo "make wheel  sdist and wheel into dist/, and the test of the wheel"
 
 $(BIN)/python:
@@ -64,9 +66,30 @@ format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group \
-		--benchmark-columns=median,min,max,ops,rounds --timeout=600
+# Yardsticks and charts of the benchmarks, beside the development tools.
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@touch $@
+
+BENCH := $(BIN)/python -m pytest --benchmark-only -p no:randomly --timeout=1800
+bench: servers $(VENV)/bench.stamp
+	$(BENCH) bench --scale=1 --benchmark-group-by=group \
+		--benchmark-columns=median,min,max,ops,rounds --benchmark-json=bench/results/benchmarks.json
+	$(BIN)/python -m bench.report --readme
+
+bench-full: servers $(VENV)/bench.stamp
+	$(BENCH) bench --scale=5 --benchmark-group-by=group \
+		--benchmark-columns=median,min,max,ops,rounds --benchmark-json=bench/results/benchmarks.json
+	$(BIN)/python -m bench.report --readme
+	$(BIN)/python -m bench.isolation
+	$(BIN)/python -m bench.rebalance
+	$(BIN)/python -m bench.backlog
+	$(BIN)/python -m bench.idle --workers 2
+	$(BIN)/python -m bench.fsck_rows
+
+# Its figures say nothing and are not kept.
+bench-smoke: servers $(VENV)/bench.stamp
+	$(BENCH) bench/test_stages.py --scale=0.02 --results=build/bench-smoke -q
 
 wheel: $(VENV)/dev.stamp
 	rm -rf dist

@@ -1,8 +1,8 @@
 """Redis memory while millions of deliveries wait for dead consumers: `python -m bench.backlog`.
 
-The set of bench.whole_flow, with subscriptions whose endpoint refuses connections. Sends until so
-many deliveries wait, and shows on the way what waits where and what Redis holds. Deliveries beyond
-queue.depth_max of a subscription wait in the database, so the memory ends up flat.
+Notify as `notify up` starts it, with subscriptions whose endpoint refuses connections. Sends until
+so many deliveries wait, and shows on the way what waits where and what Redis holds. Deliveries
+beyond queue.depth_max of a subscription wait in the database, so the memory ends up flat.
 """
 
 import argparse
@@ -16,21 +16,20 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.whole_flow import TOKEN, Flow, Set, api_of
-from tests.servers.redis import free_port
+from bench.load import Load
+from bench.system import System
 
 LOOKS = 10
-CONNECTIONS = 4
 BATCH = 500
 
 
-async def look(system: Set, flow: Flow) -> dict[str, Any]:
+async def look(system: System, load: Load) -> dict[str, Any]:
     """What waits where, now."""
-    rows = (await flow.api.call("GET", "/v1/stats", TOKEN))["subscriptions"]
+    rows = (await system.call("GET", "/v1/stats"))["subscriptions"]
     with system.redis.client() as client:
         memory = client.info("memory")
     return {
-        "accepted": flow.sent,
+        "accepted": load.sent,
         "queued": sum(row["queued"] for row in rows),
         "pending": sum(row["pending"] for row in rows),
         "redis_mb": round(memory["used_memory"] / 1e6, 1),
@@ -38,31 +37,25 @@ async def look(system: Set, flow: Flow) -> dict[str, Any]:
     }
 
 
-async def fill(system: Set, asked: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
-    api = api_of(system)
-    flow = Flow(api, asked.fan_out)
-    await flow.configure(free_port())  # where nobody listens
+async def fill(system: System, asked: argparse.Namespace, console: Console) -> list[dict[str, Any]]:
+    dead = [system.endpoints.url("dead", number) for number in range(asked.fan_out)]
+    load = Load(system.url, await system.subscribe(dead))
     messages = asked.deliveries // asked.fan_out
     looks: list[dict[str, Any]] = []
     began = time.perf_counter()
     for part in range(1, LOOKS + 1):
-        batches = iter(range((messages * part // LOOKS - flow.sent) // BATCH))
-
-        async def send(left: Any = batches) -> None:
-            for _ in left:
-                await flow.send(BATCH)
-
-        await asyncio.gather(*(send() for _ in range(CONNECTIONS)))
+        await load.full(messages * part // LOOKS - load.sent, BATCH)
         while True:
-            found = await look(system, flow)
-            if found["queued"] + found["pending"] == flow.sent * asked.fan_out:
+            found = await look(system, load)
+            if found["queued"] + found["pending"] == load.sent * asked.fan_out:
                 break
             await asyncio.sleep(0.1)
         found["s"] = round(time.perf_counter() - began, 1)
         looks.append(found)
         if not asked.json:
             console.print(found)
-    await api.close()
+    await load.close()
+    await system.close()
     return looks
 
 
@@ -74,7 +67,7 @@ def main() -> None:
     asked = parser.parse_args()
     console = Console()
     with ExitStack() as stack:
-        looks = uvloop.run(fill(Set(stack, 1), asked, console))
+        looks = uvloop.run(fill(System(stack), asked, console))
     if asked.json:
         print(json.dumps(looks))
         return

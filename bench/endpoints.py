@@ -27,6 +27,8 @@ REFUSALS = {
     "failing": b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\nno",
     "busy": b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno",
 }
+# How payloads begin that say when they were sent.
+SENT = b'{"sent_ns":'
 DRIP_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"
 DRIP_S = 1.0
 LATENCY_S = 0.005
@@ -35,12 +37,17 @@ BACKLOG = 4096
 
 
 class Seen:
-    """What came: requests answered with 200; of the slow kind, ms under way; of the kept, each."""
+    """What came: requests answered with 200; of the slow kind, ms under way; of the kept, each.
+
+    Of the noted: when each came (wall clock, s) and ms under way; the different ones.
+    """
 
     def __init__(self) -> None:
         self.answered = 0
         self.latencies_ms: list[float] = []
         self.kept: list[tuple[str, float]] = []
+        self.noted: list[tuple[float, float]] = []
+        self.different: set[bytes] = set()
 
     def answer(self) -> None:
         self.answered += 1
@@ -101,8 +108,8 @@ class Slow(Swift):
     due: ClassVar["deque[tuple[float, asyncio.Transport]]"] = deque()
 
     def began(self, data: bytes, body_at: int) -> None:
-        if data.startswith(b'{"sent_ns":', body_at):
-            sent_ns = int(data[body_at + 11 : data.find(b",", body_at)])
+        if data.startswith(SENT, body_at):
+            sent_ns = int(data[body_at + len(SENT) : data.find(b",", body_at)])
             seen.latencies_ms.append((time.time_ns() - sent_ns) / 1e6)
 
     def complete(self) -> None:
@@ -122,6 +129,26 @@ class Slow(Swift):
                 transport.write(ANSWER)
         if cls.due:
             loop.call_later(cls.due[0][0] - loop.time(), cls.answer_due)
+
+
+class Noting(Swift):
+    """Notes when each delivery came and how long it was under way; answers at once."""
+
+    def data_received(self, data: bytes) -> None:
+        if self._left and data.startswith(SENT):  # some clients send head and body apart
+            self.note(data, 0)
+        super().data_received(data)
+
+    def began(self, data: bytes, body_at: int) -> None:
+        at = data.find(b"webhook-id: ") + 12
+        seen.different.add(data[: data.find(b" HTTP")] + data[at : data.find(b"\r", at)])
+        if data.startswith(SENT, body_at):
+            self.note(data, body_at)
+
+    def note(self, data: bytes, at: int) -> None:
+        now_ns = time.time_ns()
+        sent_ns = int(data[at + len(SENT) : data.find(b",", at)])
+        seen.noted.append((now_ns / 1e9, (now_ns - sent_ns) / 1e6))
 
 
 class Keeping(Swift):
@@ -170,7 +197,8 @@ def refusing(answer: bytes) -> type[Swift]:
 
 
 KINDS: dict[str, type[Swift]] = {
-    "swift": Swift, "slow": Slow, "keeping": Keeping, "hanging": Hanging, "dripping": Dripping,
+    "swift": Swift, "slow": Slow, "noting": Noting, "keeping": Keeping, "hanging": Hanging,
+    "dripping": Dripping,
     **{name: refusing(answer) for name, answer in REFUSALS.items()},
 }  # fmt: skip
 
@@ -185,8 +213,14 @@ def take_kept() -> list[tuple[str, float]]:
     return taken
 
 
+def take_noted() -> list[tuple[float, float]]:
+    taken, seen.noted = seen.noted, []
+    return taken
+
+
 COMMANDS: dict[str, Callable[[], Any]] = {
     "answered": lambda: seen.answered, "latencies": take_latencies, "kept": take_kept,
+    "noted": take_noted, "different": lambda: len(seen.different),
 }  # fmt: skip
 
 

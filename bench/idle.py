@@ -1,7 +1,7 @@
 """What an idle system costs: `python -m bench.idle`.
 
-The set of bench.whole_flow with a thousand subscriptions and no messages: commands a second that
-Redis gets, those inside functions counted, and the CPU of every process.
+Notify as `notify up` starts it, with a thousand subscriptions and no messages: commands a second
+that Redis gets, those inside functions counted, and the CPU of every process.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 
-from bench.whole_flow import TOKEN, Flow, Set, api_of
+from bench.system import System
 from tests.servers.redis import RedisServer
 
 # Until every worker has looked at every subscription.
@@ -30,20 +30,17 @@ def commands(server: RedisServer) -> dict[str, int]:
     }
 
 
-async def measure(system: Set, asked: argparse.Namespace) -> dict[str, Any]:
-    flow = Flow(api_of(system), 0)
-    await flow.configure(system.port)
-    target = {"name": "crm", "url": f"http://127.0.0.1:{system.port}/"}
-    consumer = await flow.api.call("POST", "/v1/consumers", TOKEN, target)
-    for number in range(asked.subscriptions):
-        wanted = {"producer_id": 1, "consumer_id": consumer["id"], "types": [f"order.{number}"]}
-        await flow.api.call("POST", "/v1/subscriptions", TOKEN, wanted)
+async def measure(system: System, asked: argparse.Namespace) -> dict[str, Any]:
+    await system.subscribe([system.endpoints.url("swift", 0)], types=["order.0"])
+    for number in range(1, asked.subscriptions):
+        wanted = {"producer_id": 1, "consumer_id": 1, "types": [f"order.{number}"]}
+        await system.call("POST", "/v1/subscriptions", wanted)
     await asyncio.sleep(SETTLE_S)
-    before, used, began = commands(system.redis), system.cpu(), time.perf_counter()
+    before, used, began = commands(system.redis), system.cpu_s(), time.perf_counter()
     await asyncio.sleep(asked.seconds)
-    after, used_after = commands(system.redis), system.cpu()
+    after, used_after = commands(system.redis), system.cpu_s()
     seconds = time.perf_counter() - began
-    await flow.api.close()
+    await system.close()
     rates = {name: round((n - before.get(name, 0)) / seconds, 1) for name, n in after.items()}
     return {
         "subscriptions": asked.subscriptions,
@@ -62,7 +59,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes of each service")
     asked = parser.parse_args()
     with ExitStack() as stack:
-        print(json.dumps(uvloop.run(measure(Set(stack, asked.workers), asked)), indent=2))
+        print(json.dumps(uvloop.run(measure(System(stack, asked.workers), asked)), indent=2))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.whole_flow import TOKEN, cpu_s, process
+from bench.processes import cpu_s, process, waited_s
 from notify.cli.api_client import ApiClient
 from notify.config import load
 from notify.domain.ports import Push, Stream, StreamKind
@@ -31,6 +31,7 @@ from tests.servers.mariadb import Mariadb
 from tests.servers.redis import RedisServer
 
 DATABASE = "nt_bench"
+TOKEN = "bench"
 # Commits need not be durable here: the database is not what is measured.
 SETTINGS = ("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=512M",
             "--innodb-log-file-size=256M")  # fmt: skip
@@ -51,12 +52,6 @@ def body(sent_ns: int = 0) -> bytes:
     return head + b"x" * (BODY_BYTES - len(head) - 2) + b'"}'
 
 
-def waited_s(pid: int) -> float:
-    """Seconds for which threads of a process could have run and others had the core."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
-
-
 def certificate(directory: Path, hosts: int) -> Path:
     """A PEM file with a self-made certificate for the first addresses, and its key."""
     path = directory / "endpoint.pem"
@@ -70,6 +65,12 @@ def certificate(directory: Path, hosts: int) -> Path:
     with path.open("a") as both:
         both.write((directory / "certificate.pem").read_text())
     return path
+
+
+def api_at(url: str) -> ApiClient:
+    """A client that may call this host and reads long answers."""
+    flags = {"sender.allow_cidrs": ["127.0.0.0/8"], "sender.response_kept_bytes": 65536}
+    return ApiClient(url, load(environ={}, flags=flags).sender)
 
 
 class Endpoints:
@@ -219,8 +220,7 @@ class Configured:
     """
 
     def __init__(self, ground: Ground, url: str) -> None:
-        flags = {"sender.allow_cidrs": ["127.0.0.0/8"], "sender.response_kept_bytes": 65536}
-        self.api = ApiClient(url, load(environ={}, flags=flags).sender)
+        self.api = api_at(url)
         self._ground = ground
         self.key = ""
         self._kinds = self._producer = 0

@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.baseline.naive_queue import MARKS, QUEUE
-from bench.lone_sender import BODY_BYTES, LOOK_S, Configured, Ground, body, waited_s
-from bench.whole_flow import cpu_s, process
+from bench.lone_sender import BODY_BYTES, LOOK_S, Configured, Ground, body
+from bench.processes import cpu_s, process, waited_s
 from notify.cli.api_client import ApiError
 from notify.domain.errors import NotifyError
 

@@ -18,21 +18,55 @@ if TYPE_CHECKING:
     import notify_core.mark as mark
     import notify_core.push as push
     import notify_core.receive as receive
+    import notify_core.request as request
     import notify_core.sign as sign
     import notify_core.sqltext as sqltext
 
     ACCELERATED: Final[bool] = True
 elif os.environ.get("NOTIFY_PURE") == "1":
-    from notify_core.pure import answer, chunk, fanout, ids, mark, push, receive, sign, sqltext
+    from notify_core.pure import (
+        answer,
+        chunk,
+        fanout,
+        ids,
+        mark,
+        push,
+        receive,
+        request,
+        sign,
+        sqltext,
+    )
 
     ACCELERATED = False
 else:
     try:
-        from notify_core import answer, chunk, fanout, ids, mark, push, receive, sign, sqltext
+        from notify_core import (
+            answer,
+            chunk,
+            fanout,
+            ids,
+            mark,
+            push,
+            receive,
+            request,
+            sign,
+            sqltext,
+        )
 
         ACCELERATED = True
     except ImportError:
-        from notify_core.pure import answer, chunk, fanout, ids, mark, push, receive, sign, sqltext
+        from notify_core.pure import (
+            answer,
+            chunk,
+            fanout,
+            ids,
+            mark,
+            push,
+            receive,
+            request,
+            sign,
+            sqltext,
+        )
 
         ACCELERATED = False
 
@@ -45,6 +79,7 @@ __all__ = [
     "mark",
     "push",
     "receive",
+    "request",
     "sign",
     "sqltext",
 ]

@@ -50,6 +50,14 @@ cdef struct Row:
     int reason
 
 
+cdef struct Alike:
+    # Rows of one subscription, span of message ids and status.
+    int64_t sub_id
+    int64_t span
+    int64_t count
+    int status
+
+
 @cython.final
 cdef class Table:
     """Which subscriptions a message matches; immutable but for a memo of types seen.
@@ -123,6 +131,42 @@ cdef class Split:
                 row[i].due_ms, self._now_ms,
             ))
         return rows
+
+    @property
+    def row_count(self):
+        """How many rows there are."""
+        return self._row_count
+
+    def counts(self, int span_bits):
+        """How many rows are alike: (sub_id, span, status, updated_ms, count), sorted.
+
+        span: of the message's id, what is left without its last span_bits, at most 63.
+        """
+        cdef Row *row = <Row *> self._rows.data
+        cdef Buffer cells = Buffer()
+        cdef Alike *cell
+        cdef dict places = {}
+        cdef Py_ssize_t i, at = -1, cell_count = 0
+        cdef Alike new
+        if not 0 <= span_bits <= 63:
+            raise ValueError("span_bits must be from 0 to 63")
+        for i in range(self._row_count):
+            new = Alike(row[i].sub_id, row[i].msg_id >> span_bits, 0, row[i].status)
+            # Neighbouring messages go the same ways: mostly this one follows on the last.
+            at = at + 1 if at + 1 < cell_count else 0
+            cell = <Alike *> cells.data + at
+            if cell_count == 0 or not _are_alike(cell, &new):
+                at = places.setdefault((new.sub_id, new.span, new.status), cell_count)
+                if at == cell_count:
+                    cells.put(<const char *> &new, sizeof(Alike))
+                    cell_count += 1
+                cell = <Alike *> cells.data + at
+            cell.count += 1
+        cell = <Alike *> cells.data
+        return sorted([
+            (cell[i].sub_id, cell[i].span, cell[i].status, self._now_ms, cell[i].count)
+            for i in range(cell_count)
+        ])
 
     def insert_sql(self, rows_max, bytes_max):
         """Multi-row INSERT IGNOREs into receive_msg; one message's rows stay together."""
@@ -335,6 +379,12 @@ def split(table, ingest, modes, now_ms, horizon_ms, skip, chunk_rows_max, chunk_
         max(0, min(chunk_rows_max, 1 << 62)), max(0, min(chunk_bytes_max, 1 << 62))
     )
     return splitter.result
+
+
+cdef inline bint _are_alike(const Alike *one, const Alike *other) noexcept:
+    return (
+        one.sub_id == other.sub_id and one.span == other.span and one.status == other.status
+    )
 
 
 cdef bint _any_matches(list patterns, str text) except -1:

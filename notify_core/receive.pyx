@@ -45,8 +45,8 @@ _headers_json = msgspec.json.Encoder()
 cdef class Batch:
     """Messages as columns: lists of equal length, one entry a message.
 
-    Fields as in MessageRecord, and keys ("" for none). ids and biz_ids are empty until `stamp`
-    sets them; what goes to the database or into a chunk must be stamped.
+    Fields as in MessageRecord, and keys ("" for none). ids and biz_ids are empty until they are
+    set; what goes to the database or into a chunk must be stamped, that is, have both.
     """
 
     cdef readonly list ids
@@ -76,19 +76,27 @@ cdef class Batch:
         return len(self.types)
 
     def stamp(self, biz_id, list ids not None):
-        """Give every message its producer and id.
+        """Give every message its producer and id. Raises ValueError as the setters do."""
+        self.set_producer(biz_id)
+        self.set_ids(ids)
+
+    def set_producer(self, biz_id):
+        """Give every message the same producer. ValueError where it is not of 63 bits."""
+        if not 0 <= biz_id <= _ID_MAX:
+            raise ValueError("ids are integers of 63 bits")
+        self.biz_ids = [biz_id] * len(self.types)
+
+    def set_ids(self, list ids not None):
+        """Give every message its id.
 
         Raises ValueError where the lengths differ or a number is not one of 63 bits.
         """
         if len(ids) != len(self.types):
             raise ValueError("one id for each message")
-        if not 0 <= biz_id <= _ID_MAX:
-            raise ValueError("ids are integers of 63 bits")
         for number in ids:
             if not 0 <= number <= _ID_MAX:
                 raise ValueError("ids are integers of 63 bits")
         self.ids = list(ids)
-        self.biz_ids = [biz_id] * len(ids)
 
     def extend(self, Batch other not None):
         """Append the messages of another batch. ValueError where only one is stamped."""
@@ -96,6 +104,14 @@ cdef class Batch:
             raise ValueError("a stamped batch and one that is not do not mix")
         for mine, others in zip(self._columns(), other._columns(), strict=True):
             mine.extend(others)
+
+    def drop_last(self):
+        """Forget the last message. Raises IndexError where there is none."""
+        cdef list column
+        self.types.pop()
+        for column in self._columns():
+            if len(column) > len(self.types):
+                column.pop()
 
     def take(self, list positions not None):
         """A new batch of the messages at these positions, in this order. Raises IndexError."""
@@ -201,7 +217,7 @@ cdef class Batch:
         return out.put_byte(c')')
 
     cdef int _check_stamped(self) except -1:
-        if len(self.ids) != len(self.types):
+        if not len(self.ids) == len(self.biz_ids) == len(self.types):
             raise ValueError("the batch is not stamped: its messages have no ids yet")
         return 0
 
@@ -247,6 +263,32 @@ def parse(bytes body not None, str content_type not None, limits):
     except BodyError as error:
         raise BodyError(error.kind, error.reason, index) from None
     return batch
+
+
+def append(Batch batch not None, biz_id, bytes body not None, limits):
+    """Append the message of a JSON body that is an object, and its producer, to a batch.
+
+    The batch holds messages appended so and no ids. False, and nothing is done, where the body
+    does not begin with an object: that is for `parse`. Raises BodyError as that does.
+    """
+    cdef Bounds bounds
+    if len(batch.biz_ids) != len(batch.types) or batch.ids:
+        raise ValueError("the batch holds messages without producers, or with ids")
+    if not 0 <= biz_id <= _ID_MAX:
+        raise ValueError("ids are integers of 63 bits")
+    if not body.startswith(b"{"):
+        return False
+    bounds.payload_bytes_max = limits.payload_bytes_max
+    bounds.depth_max = limits.depth_max
+    bounds.headers_bytes_max = limits.headers_bytes_max
+    bounds.packed = False
+    (item,) = decode(body, "application/json", _is_utf8)
+    try:
+        _append(batch, item, &bounds)
+    except BodyError as error:
+        raise BodyError(error.kind, error.reason, 0) from None
+    batch.biz_ids.append(biz_id)
+    return True
 
 
 def _is_utf8(bytes text not None):

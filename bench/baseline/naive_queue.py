@@ -1,4 +1,4 @@
-"""The queue of the baselines: a Redis list of JSON jobs, a list of those under way, one of marks.
+"""The queues of the baselines: Redis lists of messages, of JSON jobs, of those under way, of marks.
 
 What a good engineer builds first: a job is never lost (it is under way until it is marked), each
 is tried again after a failure (a sorted set), and the mark and the end of the job are one command.
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+MESSAGES = "messages"
 QUEUE = "jobs"
 UNDER_WAY = "jobs:under-way"
 MARKS = "jobs:marks"

@@ -20,7 +20,7 @@ ENV_PREFIX = "NOTIFY_"
 # Not options: switches of the compiled core, read where it is imported and built, and the socket
 # that systemd gives to services of Type=notify.
 _NOT_OPTIONS = {"NOTIFY_PURE", "NOTIFY_REQUIRE_EXT", "NOTIFY_SOCKET"}
-_MAY_BE_ZERO = {"port", "health_port", "commit_wait_ms", "outcome_wait_ms"}
+_MAY_BE_ZERO = {"port", "health_port", "commit_wait_ms", "outcome_wait_ms", "pause_ms"}
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _ORIGIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 

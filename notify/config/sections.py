@@ -75,6 +75,7 @@ class MakerConfig(_Masked):
     """[maker]."""
 
     batch_chunks_max: int
+    workers: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,6 +110,8 @@ class MarkerConfig(_Masked):
     """[marker]."""
 
     batch_chunks_max: int
+    workers: int
+    pause_ms: int
 
 
 @dataclass(frozen=True, repr=False)

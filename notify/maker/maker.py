@@ -30,6 +30,10 @@ _MODES: Final = {
 }
 
 
+# Bits of an id that say nothing about its span: all.
+_ONE_SPAN: Final = 63
+
+
 class _Routes(NamedTuple):
     """By what a batch is split. A second split of it goes by the same, whatever changed since."""
 
@@ -76,13 +80,20 @@ class Maker:
         """Split until stopping."""
         await self.chunks.run("maker", stopping, self._random)
 
-    def export(self, registry: CollectorRegistry) -> None:
-        """Show what it counts on /metrics."""
+    def export(self, registry: CollectorRegistry, beside: Sequence["Maker"] = ()) -> None:
+        """Show what it counts on /metrics, together with other workers of the process."""
+
+        def messages() -> int:
+            return self.messages + sum(maker.messages for maker in beside)
+
+        def deliveries() -> int:
+            return self.deliveries + sum(maker.deliveries for maker in beside)
+
         export(
             registry,
             [
-                Figure("notify_maker_messages", "Messages split", lambda: self.messages),
-                Figure("notify_maker_deliveries", "Rows made of them", lambda: self.deliveries),
+                Figure("notify_maker_messages", "Messages split", messages),
+                Figure("notify_maker_deliveries", "Rows made of them", deliveries),
             ],
         )
 
@@ -109,7 +120,7 @@ class Maker:
         self.chunks.check_held()
         await self._queue.ack(claims, _pushes(split) + _hints(split, routes.ordered))
         self.messages += split.messages
-        self.deliveries += len(split.rows)
+        self.deliveries += split.row_count
 
     async def _fan_out(self, chunks: Sequence[bytes]) -> tuple[_Routes, fanout.Split, set[int]]:
         """How it was split, the split, and the subscriptions that begin to spill with it."""
@@ -198,5 +209,5 @@ def _hints(split: fanout.Split, ordered: Collection[int]) -> list[Push]:
         return []
     return [
         Push(Stream(StreamKind.SUBSCRIPTION, sub_id), chunk.pack_deliveries(sub_id, []), 1)
-        for sub_id in {row[1] for row in split.rows} & set(ordered)
+        for sub_id in {count[0] for count in split.counts(_ONE_SPAN)} & set(ordered)
     ]

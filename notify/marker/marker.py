@@ -48,6 +48,7 @@ class Marker:
             queue_config.lease_ms,
             config.batch_chunks_max,
             self._mark,
+            config.pause_ms,
         )
         self.outcomes = 0
 
@@ -63,10 +64,13 @@ class Marker:
             await self._drain()
             drained.set()
 
-    def export(self, registry: CollectorRegistry) -> None:
-        """Show what it counts on /metrics."""
-        figure = Figure("notify_marker_outcomes", "Outcomes written", lambda: self.outcomes)
-        export(registry, [figure])
+    def export(self, registry: CollectorRegistry, beside: Sequence["Marker"] = ()) -> None:
+        """Show what it counts on /metrics, together with other workers of the process."""
+
+        def outcomes() -> int:
+            return self.outcomes + sum(marker.outcomes for marker in beside)
+
+        export(registry, [Figure("notify_marker_outcomes", "Outcomes written", outcomes)])
 
     async def _drain(self) -> None:
         try:

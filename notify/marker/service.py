@@ -1,25 +1,35 @@
 """The Marker as a process."""
 
+import asyncio
+
 from notify.marker.marker import Marker
 from notify.runtime.command import service_command
 from notify.runtime.host import Host
+from notify.runtime.steps import Stopping
 
 
 async def live(host: Host) -> None:
     """The life of a Marker process."""
     config = host.config
-    marker = Marker(
-        host.storage,
-        host.queue,
-        host.clock,
-        host.random,
-        config.marker,
-        config.queue,
-        config.runtime.drain_ms,
-        host.owner,
-    )
-    marker.export(host.registry)
-    await host.work(marker.run)
+    markers = [
+        Marker(
+            host.storage,
+            host.queue,
+            host.clock,
+            host.random,
+            config.marker,
+            config.queue,
+            config.runtime.drain_ms,
+            f"{host.owner}.{number}",
+        )
+        for number in range(config.marker.workers)
+    ]
+    markers[0].export(host.registry, markers[1:])
+
+    async def run(stopping: Stopping) -> None:
+        await asyncio.gather(*(marker.run(stopping) for marker in markers))
+
+    await host.work(run)
 
 
 command = service_command("marker", "Write outcomes back to the database in bulk.", live)

@@ -21,6 +21,9 @@ class ChunkWorker:
     Where work fails the same claims are tried again at the next step: they stay leased to
     this worker as long as `tend` is called. A chunk that cannot be read is acknowledged and
     left to the Rescuer, who finds in the database what it carried.
+
+    pause_ms: from the end of work that was less than it takes at a time to the next. What is in no
+    hurry is gathered so: the first after a silence does not wait, and a few cost what one does.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class ChunkWorker:
         lease_ms: int,
         chunks_max: int,
         work: Callable[[Sequence[Claim]], Awaitable[None]],
+        pause_ms: int = 0,
     ) -> None:
         self._queue = queue
         self._clock = clock
@@ -40,6 +44,8 @@ class ChunkWorker:
         self._lease_ms = lease_ms
         self._chunks_max = chunks_max
         self._work = work
+        self._pause_ms = pause_ms
+        self._again_ms = 0
         self._held: list[Claim] = []
         self._taken_over: list[Claim] = []
         self._renewed_ms = 0
@@ -59,6 +65,7 @@ class ChunkWorker:
         if not self._held:
             self._held, self._taken_over = self._taken_over, []
         if not self._held:
+            await self._gather(stopping)
             self._renewed_ms = self._clock.now_ms()
             self._held = await self._queue.claim(self._streams, self._worker, self._chunks_max)
         if not self._held:
@@ -75,7 +82,15 @@ class ChunkWorker:
             # Part of the work may be done: the same doubt as after somebody else's crash.
             self._held = [claim._replace(redelivered=True) for claim in self._held]
             raise
+        few = len(self._held) < self._chunks_max
+        self._again_ms = self._clock.now_ms() + self._pause_ms if few else 0
         self._held = []
+
+    async def _gather(self, stopping: Stopping) -> None:
+        """Wait for the end of the pause; never longer than one, whatever the clock did."""
+        left_ms = min(self._again_ms - self._clock.now_ms(), self._pause_ms)
+        if left_ms > 0:
+            await stopping.pause(left_ms / 1000)
 
     def check_held(self) -> None:
         """Work asks before what may not be done twice. Raises QueueLost where the lease ran out.

@@ -4,6 +4,7 @@ A message item is never re-encoded here: its bytes are copied from the ingest ch
 chunk of every subscription that matches.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -76,6 +77,21 @@ class Split:
         self.rows: list[tuple[int, int, int, int, int, int, int]] = []
         self.queued: list[tuple[int, int, bytes]] = []
         self.delayed: list[tuple[int, int, bytes]] = []
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def counts(self, span_bits: int) -> list[tuple[int, int, int, int, int]]:
+        """How many rows are alike: (sub_id, span, status, updated_ms, count), sorted.
+
+        span: of the message's id, what is left without its last span_bits, at most 63.
+        """
+        if not 0 <= span_bits <= 63:
+            raise ValueError("span_bits must be from 0 to 63")
+        alike = Counter((row[1], row[0] >> span_bits, row[2], row[6]) for row in self.rows)
+        return [(*key, count) for key, count in sorted(alike.items())]
 
     def insert_sql(self, rows_max: int, bytes_max: int) -> list[bytes]:
         """Multi-row INSERT IGNOREs into receive_msg; one message's rows stay together."""

@@ -32,8 +32,8 @@ _headers_json = msgspec.json.Encoder()
 class Batch:
     """Messages as columns: lists of equal length, one entry a message.
 
-    Fields as in MessageRecord, and keys ("" for none). ids and biz_ids are empty until `stamp`
-    sets them; what goes to the database or into a chunk must be stamped.
+    Fields as in MessageRecord, and keys ("" for none). ids and biz_ids are empty until they are
+    set; what goes to the database or into a chunk must be stamped, that is, have both.
     """
 
     def __init__(self) -> None:
@@ -52,16 +52,26 @@ class Batch:
         return len(self.types)
 
     def stamp(self, biz_id: int, ids: list[int]) -> None:
-        """Give every message its producer and id.
+        """Give every message its producer and id. Raises ValueError as the setters do."""
+        self.set_producer(biz_id)
+        self.set_ids(ids)
+
+    def set_producer(self, biz_id: int) -> None:
+        """Give every message the same producer. ValueError where it is not of 63 bits."""
+        if not 0 <= biz_id <= _ID_MAX:
+            raise ValueError("ids are integers of 63 bits")
+        self.biz_ids = [biz_id] * len(self)
+
+    def set_ids(self, ids: list[int]) -> None:
+        """Give every message its id.
 
         Raises ValueError where the lengths differ or a number is not one of 63 bits.
         """
         if len(ids) != len(self):
             raise ValueError("one id for each message")
-        if not all(0 <= number <= _ID_MAX for number in (biz_id, *ids)):
+        if not all(0 <= number <= _ID_MAX for number in ids):
             raise ValueError("ids are integers of 63 bits")
         self.ids = list(ids)
-        self.biz_ids = [biz_id] * len(ids)
 
     def extend(self, other: "Batch") -> None:
         """Append the messages of another batch. ValueError where only one is stamped."""
@@ -69,6 +79,12 @@ class Batch:
             raise ValueError("a stamped batch and one that is not do not mix")
         for mine, others in zip(self._columns(), other._columns(), strict=True):
             mine.extend(others)
+
+    def drop_last(self) -> None:
+        """Forget the last message. Raises IndexError where there is none."""
+        self.types.pop()
+        for column in self._columns():
+            del column[len(self) :]
 
     def take(self, positions: list[int]) -> "Batch":
         """A new batch of the messages at these positions, in this order. Raises IndexError."""
@@ -115,7 +131,7 @@ class Batch:
         return sqltext.insert(head, self.rows(), b"", rows_max, bytes_max, False)
 
     def _check_stamped(self) -> None:
-        if len(self.ids) != len(self):
+        if not len(self.ids) == len(self.biz_ids) == len(self):
             raise ValueError("the batch is not stamped: its messages have no ids yet")
 
     def _columns(self) -> tuple[list, ...]:  # type: ignore[type-arg]
@@ -147,6 +163,24 @@ def parse(body: bytes, content_type: str, limits: Limits) -> Batch:
         except BodyError as error:
             raise BodyError(error.kind, error.reason, index) from None
     return batch
+
+
+def append(batch: Batch, biz_id: int, body: bytes, limits: Limits) -> bool:
+    """Append the message of a JSON body that is an object, and its producer, to a batch.
+
+    The batch holds messages appended so and no ids. False, and nothing is done, where the body
+    does not begin with an object: that is for `parse`. Raises BodyError as that does.
+    """
+    if len(batch.biz_ids) != len(batch) or batch.ids:
+        raise ValueError("the batch holds messages without producers, or with ids")
+    if not 0 <= biz_id <= _ID_MAX:
+        raise ValueError("ids are integers of 63 bits")
+    if not body.startswith(b"{"):
+        return False
+    one = parse(body, "application/json", limits)
+    one.set_producer(biz_id)
+    batch.extend(one)
+    return True
 
 
 def _append(batch: Batch, item: Item, packed: bool, limits: Limits) -> None:

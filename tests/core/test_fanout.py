@@ -106,6 +106,23 @@ def test_a_message_that_matches_nobody_leaves_a_row_too(fanout):
 
 
 @both
+def test_rows_that_are_alike_are_counted(fanout):
+    wanted = [MESSAGE._replace(id=id_) for id_ in (7, 8, 9)]
+    result = split(fanout, wanted, [(2, 12, []), (1, 12, [])], {2: fanout.HOLD})
+    assert result.row_count == 6
+    assert result.counts(3) == [
+        (1, 0, QUEUED, NOW_MS, 1),
+        (1, 1, QUEUED, NOW_MS, 2),
+        (2, 0, PENDING, NOW_MS, 1),
+        (2, 1, PENDING, NOW_MS, 2),
+    ]
+    assert result.counts(63) == [(1, 0, QUEUED, NOW_MS, 3), (2, 0, PENDING, NOW_MS, 3)]
+    for span_bits in (-1, 64):
+        with pytest.raises(ValueError, match="span_bits"):
+            result.counts(span_bits)
+
+
+@both
 def test_modes_hold_and_discard(fanout):
     subscriptions = [(1, 12, []), (2, 12, []), (3, 12, [])]
     result = split(fanout, [MESSAGE], subscriptions, {2: fanout.HOLD, 3: fanout.DISCARD})
@@ -292,6 +309,8 @@ def test_twins_split_alike(records, subs, modes, skip, rows_max, bytes_max, now_
     for name in ("messages", "config_version", "rows", "queued", "delayed"):
         assert getattr(first, name) == getattr(second, name)
     assert first.insert_sql(rows_max, bytes_max) == second.insert_sql(rows_max, bytes_max)
+    for span_bits in (0, 2, 63):
+        assert first.counts(span_bits) == second.counts(span_bits)
     assert first.insert_sql(1 << 80, 1 << 80) == second.insert_sql(1 << 80, 1 << 80)
 
 

@@ -12,7 +12,9 @@ import pytest
 import notify_core
 
 CORE = Path(notify_core.__file__).parent
-MODULES = ("answer", "chunk", "fanout", "ids", "mark", "push", "receive", "sign", "sqltext")
+MODULES = (
+    "answer", "chunk", "fanout", "ids", "mark", "push", "receive", "request", "sign", "sqltext",
+)  # fmt: skip
 compiled = pytest.mark.skipif(
     os.environ.get("NOTIFY_PURE") == "1", reason="NOTIFY_PURE=1 asks for the pure twins"
 )

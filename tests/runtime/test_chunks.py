@@ -23,16 +23,18 @@ LEASE_MS = 3000
 class Rig:
     """A queue with one worker, whose work the test scripts."""
 
-    def __init__(self, chunks_max: int = 10) -> None:
+    def __init__(self, chunks_max: int = 10, pause_ms: int = 0) -> None:
         self.clock = SimulatedClock()
         self.queue = MemoryQueue(self.clock)
         self.stopping = Stopping(self.clock)
         self.seen: list[list[tuple[bytes, bool]]] = []
         self.errors: list[Exception] = []
-        self.worker = self.another(chunks_max)
+        self.worker = self.another(chunks_max, pause_ms)
 
-    def another(self, chunks_max: int = 10) -> ChunkWorker:
-        return ChunkWorker(self.queue, self.clock, [STREAM], "w", LEASE_MS, chunks_max, self.work)
+    def another(self, chunks_max: int = 10, pause_ms: int = 0) -> ChunkWorker:
+        return ChunkWorker(
+            self.queue, self.clock, [STREAM], "w", LEASE_MS, chunks_max, self.work, pause_ms
+        )
 
     async def work(self, claims: Sequence[Claim]) -> None:
         self.seen.append([(claim.chunk, claim.redelivered) for claim in claims])
@@ -49,8 +51,8 @@ class Rig:
         return (await self.queue.gauges([STREAM]))[0].depth
 
 
-async def rig(chunks_max: int = 10) -> Rig:
-    made = Rig(chunks_max)
+async def rig(chunks_max: int = 10, pause_ms: int = 0) -> Rig:
+    made = Rig(chunks_max, pause_ms)
     await made.queue.begin_epoch("1")
     return made
 
@@ -63,6 +65,56 @@ def test_what_waits_is_worked_on_in_bounded_batches(simulate: Any) -> None:
         await r.worker.step(r.stopping)
         assert r.seen == [[(b"1", False), (b"2", False)], [(b"3", False)]]
         assert await r.depth() == 0
+
+    simulate(work())
+
+
+def test_what_comes_during_the_pause_after_a_small_batch_is_worked_on_together(
+    simulate: Any,
+) -> None:
+    async def work() -> None:
+        r = await rig(pause_ms=25)
+        loop = asyncio.get_running_loop()
+        await r.push(b"1")
+        await r.worker.step(r.stopping)
+        assert (loop.time(), r.seen) == (0, [[(b"1", False)]])  # the first does not wait
+        gathering = asyncio.create_task(r.worker.step(r.stopping))
+        for chunk in (b"2", b"3"):
+            await r.push(chunk)
+            await asyncio.sleep(0.01)
+        await gathering
+        assert loop.time() == pytest.approx(0.025)
+        assert r.seen[1:] == [[(b"2", False), (b"3", False)]]
+        await asyncio.sleep(0.025)
+        await r.push(b"4")
+        await r.worker.step(r.stopping)
+        assert loop.time() == pytest.approx(0.05)  # nor does what comes after the pause
+
+    simulate(work())
+
+
+def test_a_pause_is_cut_short_when_it_shall_stop(simulate: Any) -> None:
+    async def work() -> None:
+        r = await rig(pause_ms=25)
+        await r.push(b"1")
+        await r.worker.step(r.stopping)
+        await r.push(b"2")
+        r.stopping.set()
+        await r.worker.step(r.stopping)
+        assert asyncio.get_running_loop().time() == 0
+        assert len(r.seen) == 2
+
+    simulate(work())
+
+
+def test_a_full_batch_is_followed_by_no_pause(simulate: Any) -> None:
+    async def work() -> None:
+        r = await rig(chunks_max=2, pause_ms=25)
+        await r.push(b"1", b"2", b"3")
+        await r.worker.step(r.stopping)
+        await r.worker.step(r.stopping)
+        assert len(r.seen) == 2
+        assert asyncio.get_running_loop().time() == 0
 
     simulate(work())
 

@@ -39,19 +39,21 @@ def insert(db: Session, split: fanout.Split) -> set[int]:
     (Spider inverts the count of INSERT IGNORE). Then what exists is read and the rest tried
     again; that another writer comes between the two shows as one more duplicate.
     """
-    rows: list[Row] = split.rows
-    if not rows:
+    if not split.row_count:
         return set()
     statements = [
         plain(text) for text in split.insert_sql(queries.ROWS_MAX, db.statement_bytes_max)
     ]
+    counts = split.counts(SPAN_BITS)
+    # Mostly all are queued, which no list tells: then no row becomes a tuple.
+    rows: list[Row] = split.rows if any(count[2] != QUEUED for count in counts) else []
     known: set[Key] = set()
     own: set[Key] = set()
     for _ in range(_CROSSINGS_MAX):
         try:
             with db.transaction():
                 db.change_all(statements)
-                _account(db, rows)
+                _account(db, counts, rows)
         except Duplicate:
             first = {row[:2]: row for row in reversed(split.rows)}
             states = {state[:2]: state[2:] for state in _states(db, first.keys())}
@@ -60,6 +62,8 @@ def insert(db: Session, split: fanout.Split) -> set[int]:
                 # This very call stored them before its connection was lost: they are no others'.
                 own = {key for key in known if states[key] == _state(first[key])}
             rows = [first[key] for key in sorted(first) if key not in known]
+            alike = Counter([(row[1], row[0] >> SPAN_BITS, row[2], row[6]) for row in rows])
+            counts = [(*key, count) for key, count in alike.items()]
             statements = queries.insert_grouped("insert_deliveries", rows, db.statement_bytes_max)
         else:
             return {msg_id for msg_id, _ in known - own}
@@ -77,12 +81,15 @@ def plain(statement: bytes) -> bytes:
     return b"INSERT INTO" + statement[len(_IGNORE) :]
 
 
-def _account(db: Session, rows: Sequence[Row]) -> None:
+def _account(
+    db: Session, counts: Iterable[tuple[int, int, int, int, int]], rows: Sequence[Row]
+) -> None:
+    """Add to the account; rows: all that are new, at least where any is not queued."""
     changes = Changes()
-    counts = Counter([(row[1], row[0] >> SPAN_BITS, row[2], row[6]) for row in rows])
-    for (sub_id, span, status, updated_ms), count in counts.items():
+    seen = set()
+    for sub_id, span, status, updated_ms, count in counts:
         changes.matched(sub_id, span, status, updated_ms, count)
-    seen = {status for _, _, status, _ in counts}
+        seen.add(status)
     if PENDING in seen:
         add_timers(db, ((row[1], row[5], row[0]) for row in rows if row[2] == PENDING))
     if DROPPED in seen:
