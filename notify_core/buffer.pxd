@@ -10,6 +10,37 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 
+cdef enum:
+    DECIMAL_MAX = 20  # the bytes of -2**63
+
+
+# "00" to "99".
+cdef const char *PAIRS
+
+
+cdef inline Py_ssize_t decimal(char *text, int64_t value) noexcept:
+    # The digits of value, as str() would write them, at the end of text's DECIMAL_MAX bytes:
+    # two with each division. Answers how many.
+    cdef char *at = text + DECIMAL_MAX
+    cdef uint64_t rest = <uint64_t> value
+    if value < 0:
+        rest = 0 - rest
+    while rest >= 100:
+        at -= 2
+        memcpy(at, PAIRS + 2 * (rest % 100), 2)
+        rest //= 100
+    if rest >= 10:
+        at -= 2
+        memcpy(at, PAIRS + 2 * rest, 2)
+    else:
+        at -= 1
+        at[0] = <char> (c'0' + rest)
+    if value < 0:
+        at -= 1
+        at[0] = c'-'
+    return text + DECIMAL_MAX - at
+
+
 cdef struct Reader:
     # What is left of a msgpack text: the owner of the bytes must outlive it.
     const unsigned char *at
@@ -68,23 +99,15 @@ cdef class Buffer:
 
     cdef inline int put_decimal(self, int64_t value) except -1:
         # The digits of value, as str() would write them.
-        cdef char[20] digits
-        cdef int at = 20
-        cdef uint64_t rest = <uint64_t> value
-        if value < 0:
-            rest = 0 - rest
-        while True:
-            at -= 1
-            digits[at] = <char> (c'0' + rest % 10)
-            rest //= 10
-            if not rest:
-                break
-        self.reserve(21)
-        if value < 0:
-            self.data[self.size] = c'-'
-            self.size += 1
-        memcpy(self.data + self.size, &digits[at], 20 - at)
-        self.size += 20 - at
+        cdef char[2 * DECIMAL_MAX] text
+        return self.put_digits(text, decimal(text, value))
+
+    cdef inline int put_digits(self, const char *text, Py_ssize_t size) except -1:
+        # What decimal() left in text, of twice DECIMAL_MAX bytes: a copy of constant size needs
+        # no call, and what it copies too much is written over.
+        self.reserve(DECIMAL_MAX)
+        memcpy(self.data + self.size, text + DECIMAL_MAX - size, DECIMAL_MAX)
+        self.size += size
         return 0
 
     cdef inline int put_big_endian(

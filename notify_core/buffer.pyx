@@ -16,6 +16,26 @@ from notify_core.errors import ChunkError
 cdef Py_ssize_t SIZE_MAX_DEFAULT = 1 << 30
 cdef Py_ssize_t SIZE_FIRST = 1024
 
+
+# Memory of buffers that are gone, for the next ones: the allocator would give much of it back to
+# the kernel, and each page that is taken again costs more than filling it.
+cdef enum:
+    KEPT_MAX = 8
+    KEPT_BYTES_MAX = 1 << 20
+
+
+cdef struct Memory:
+    char *data
+    Py_ssize_t capacity
+
+
+cdef Memory[KEPT_MAX] _kept
+cdef int _kept_count = 0
+
+
+cdef bytes _pairs = b"".join([b"%02d" % number for number in range(100)])
+PAIRS = _pairs
+
 # The letter behind the backslash of each byte that must be escaped, else 0.
 cdef unsigned char[256] _escapes
 for _byte in range(256):
@@ -35,13 +55,25 @@ cdef class Buffer:
         self.size_max = size_max or SIZE_MAX_DEFAULT
 
     def __dealloc__(self):
-        PyMem_Free(self.data)
+        global _kept_count
+        if self.data != NULL and self.capacity <= KEPT_BYTES_MAX and _kept_count < KEPT_MAX:
+            _kept[_kept_count] = Memory(self.data, self.capacity)
+            _kept_count += 1
+        else:
+            PyMem_Free(self.data)
 
     cdef int grow(self, Py_ssize_t n) except -1:
+        global _kept_count
         cdef Py_ssize_t wanted
         cdef char *moved
         if n > self.size_max - self.size:
             raise MemoryError(f"a buffer of the core is limited to {self.size_max} bytes")
+        if self.data == NULL and _kept_count:
+            _kept_count -= 1
+            self.data = _kept[_kept_count].data
+            self.capacity = _kept[_kept_count].capacity
+            if n <= self.capacity:
+                return 0
         wanted = max(self.size + n, SIZE_FIRST, 2 * self.capacity)
         moved = <char *> PyMem_Realloc(self.data, wanted)
         if moved == NULL:

@@ -5,10 +5,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.long cimport PyLong_CheckExact
 from cpython.ref cimport PyObject
 from cpython.sequence cimport PySequence_Fast
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memchr
 
-from notify_core.buffer cimport Buffer
+from notify_core.buffer cimport DECIMAL_MAX, Buffer, decimal
 from notify_core.errors import ReplyError
 
 cdef extern from "Python.h":
@@ -204,26 +204,16 @@ cdef int _put_count(Buffer out, object value) except -1:
 
 
 cdef int _put_int(Buffer out, object value) except -1:
+    cdef char[2 * DECIMAL_MAX] text
+    cdef Py_ssize_t size
     cdef int overflow = 0
     cdef int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow)
     if overflow:
         return _put_bytes(out, b"%d" % value)
-    _put_head(out, c'$', _decimal_size(number))
-    out.put_decimal(number)
+    size = decimal(text, number)
+    _put_head(out, c'$', size)
+    out.put_digits(text, size)
     return out.put("\r\n", 2)
-
-
-cdef Py_ssize_t _decimal_size(int64_t number) noexcept:
-    # How many bytes put_decimal writes.
-    cdef Py_ssize_t size = 1
-    cdef uint64_t rest = <uint64_t> number
-    if number < 0:
-        size = 2
-        rest = 0 - rest
-    while rest > 9:
-        rest //= 10
-        size += 1
-    return size
 
 
 cdef inline int _put_bytes(Buffer out, bytes value) except -1:

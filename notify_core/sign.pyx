@@ -1,23 +1,20 @@
 """Standard Webhooks 1.0.0 signatures and the request head."""
 
 import base64
-import hashlib
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t
 
 from notify_core.buffer cimport Buffer
+from notify_core.hmac256 cimport DIGEST_SIZE, Keyed
 
 from notify_core.ed25519 import PRIVATE_PREFIX as _PRIVATE_PREFIX
 from notify_core.ed25519 import decode_base64, private_key
 from notify_core.errors import SecretError
 
 PREFIX = "whsec_"
-_BLOCK = 64
-_INNER = bytes([b ^ 0x36 for b in range(256)])
-_OUTER = bytes([b ^ 0x5C for b in range(256)])
 
 cdef const char *_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 # The texts between the values of a request head, in wire order.
@@ -62,26 +59,16 @@ cdef class Signer:
     Raises SecretError where there is no key: nothing leaves unsigned by accident.
     """
 
-    # For each key the bound copy() of its inner and of its outer state, or sign() and None.
-    cdef list _copies
+    # For each key a Keyed, or the sign() of an ed25519 key.
+    cdef list _keys
 
     def __cinit__(self):
-        self._copies = []
+        self._keys = []
 
     def __init__(self, keys):
         if not keys:
             raise SecretError("a signer needs at least one key")
-        copies = []
-        for key in keys:
-            if not isinstance(key, bytes):
-                copies += [key.sign, None]
-                continue
-            padded = key.ljust(_BLOCK, b"\0")
-            if len(padded) > _BLOCK:
-                padded = hashlib.sha256(key).digest().ljust(_BLOCK, b"\0")
-            copies.append(hashlib.sha256(padded.translate(_INNER)).copy)
-            copies.append(hashlib.sha256(padded.translate(_OUTER)).copy)
-        self._copies = copies
+        self._keys = [Keyed(key) if isinstance(key, bytes) else key.sign for key in keys]
 
     def signature(self, str message_id not None, timestamp_s, bytes body not None):
         """The `webhook-signature` value: one signature a key, space-separated.
@@ -89,28 +76,25 @@ cdef class Signer:
         Each is of `{message_id}.{timestamp_s}.{body}` (Standard Webhooks 1.0.0): `v1,<base64>` its
         HMAC-SHA256, `v1a,<base64>` its ed25519 signature.
         """
+        cdef bytes head = f"{message_id}.{timestamp_s}.".encode()
         cdef Buffer out = Buffer()
-        self._sign(out, f"{message_id}.{timestamp_s}.".encode(), body)
-        return out.take().decode("ascii")
+        _put_bytes(out, head)
+        self._sign(out, body)
+        return out.take()[len(head):].decode("ascii")
 
-    cdef int _sign(self, Buffer out, bytes head, bytes body) except -1:
-        cdef Py_ssize_t i
-        cdef bytes digest
-        for i in range(0, len(self._copies), 2):
-            if i:
+    cdef int _sign(self, Buffer out, bytes body) except -1:
+        # The signatures of out's content and body are put behind that content.
+        cdef Py_ssize_t head_size = out.size
+        cdef unsigned char[DIGEST_SIZE] digest
+        for key in self._keys:
+            if out.size > head_size:
                 out.put_byte(c' ')
-            second = self._copies[i + 1]
-            if second is None:
-                _put_bytes(out, b"v1a," + base64.b64encode(self._copies[i](head + body)))
-                continue
-            inner = self._copies[i]()
-            inner.update(head)
-            inner.update(body)
-            outer = second()
-            outer.update(inner.digest())
-            digest = outer.digest()
-            out.put(b"v1,", 3)
-            _put_base64(out, digest)
+            if type(key) is Keyed:
+                (<Keyed> key).sign(out.data, head_size, body, digest)
+                out.put("v1,", 3)
+                _put_base64(out, digest)
+            else:
+                _put_bytes(out, b"v1a," + base64.b64encode(key(out.data[:head_size] + body)))
         return 0
 
 
@@ -135,15 +119,17 @@ def request_head(
     Nothing is looked for in the texts: whoever accepted them kept CR and LF out. Raises
     UnicodeEncodeError where message_id, event_type or content_type is not ASCII.
     """
+    # First what is signed of the head, then the signatures of it, then the head itself.
     cdef Buffer out = Buffer()
-    cdef bytes signed = b""
+    cdef Py_ssize_t signed_end = 0, head_at
     if signer is not None:
-        # The signed text's start goes through the same buffer first, and leaves it empty again.
         _put_ascii(out, message_id)
         out.put_byte(c'.')
         out.put_decimal(timestamp_s)
         out.put_byte(c'.')
-        signed = out.take()
+        signed_end = out.size
+        signer._sign(out, body)
+    head_at = out.size
     _put_bytes(out, prefix)
     _put_bytes(out, _TYPE)
     _put_ascii(out, content_type or "application/json")
@@ -155,7 +141,8 @@ def request_head(
     out.put_decimal(timestamp_s)
     if signer is not None:
         _put_bytes(out, _SIGNATURE)
-        signer._sign(out, signed, body)
+        out.reserve(head_at - signed_end)  # the source may move, so it is taken afterwards
+        out.put(out.data + signed_end, head_at - signed_end)
     if event_type:
         _put_bytes(out, _EVENT)
         _put_ascii(out, event_type)
@@ -166,7 +153,7 @@ def request_head(
     _put_bytes(out, _CRLF)
     _put_bytes(out, extra)
     _put_bytes(out, _CRLF)
-    return out.take()
+    return PyBytes_FromStringAndSize(out.data + head_at, out.size - head_at)
 
 
 cdef inline int _put_bytes(Buffer out, bytes text) except -1:
@@ -181,13 +168,10 @@ cdef int _put_ascii(Buffer out, str text) except -1:
     return out.put(data, size)
 
 
-cdef int _put_base64(Buffer out, bytes digest) except -1:
-    # 32 bytes are ten groups of three and a rest of two: 43 letters and one `=`.
-    cdef const unsigned char *at = <const unsigned char *> PyBytes_AS_STRING(digest)
+cdef int _put_base64(Buffer out, const unsigned char *at) except -1:
+    # The DIGEST_SIZE bytes are ten groups of three and a rest of two: 43 letters and one `=`.
     cdef char *to
     cdef unsigned int group
-    if PyBytes_GET_SIZE(digest) != 32:
-        raise AssertionError("a SHA-256 digest has 32 bytes")
     out.reserve(44)
     to = out.data + out.size
     for _ in range(10):

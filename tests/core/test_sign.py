@@ -27,6 +27,7 @@ SEED = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="
 SEED_AND_PUBLIC = (
     "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2DXWpgBgrEKt9VL/tPJZAc6DuFy89qmIyWvAhpo9wdRGg=="
 )
+V1 = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 V1A = "v1a,fldxM4gAKugP6nnt1hdz3sgGfZ6d99nzrMFnZOELIxbzEHoVmAb2ADpkJK7zgPePmPsle0zV9jSeGlHFG2NVAw=="
 ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
 BODY = b'{"test": 2432232314}'
@@ -38,7 +39,7 @@ numbers = st.integers(0, (1 << 63) - 1)
 def test_the_standards_own_vector(sign):
     signer = sign.Signer([sign.decode_secret(SECRET)])
     found = signer.signature(ID, 1614265330, BODY)
-    assert found == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    assert found == V1
 
 
 @both
@@ -127,6 +128,24 @@ def test_v1_needs_no_cryptography():
         f"from notify_core import sign; sign.Signer([sign.decode_secret('{SECRET}')])"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.skipif(core is pure, reason="the pure twin signs by hashlib")
+def test_v1_is_signed_without_hashlib_between_it_and_openssl(monkeypatch):
+    pytest.importorskip("_hashlib")  # a Python without OpenSSL
+    monkeypatch.delattr(hashlib, "sha256")
+    signer = core.Signer([core.decode_secret(SECRET)])
+    assert signer.signature(ID, 1614265330, BODY) == V1
+
+
+def test_v1_is_signed_by_hashlib_where_openssl_is_not_to_be_had():
+    program = (
+        "import sys; sys.modules['_hashlib'] = None\n"
+        f"from notify_core import sign; signer = sign.Signer([sign.decode_secret('{SECRET}')])\n"
+        f"print(signer.signature('{ID}', 1614265330, {BODY}))"
+    )
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert found.stdout.decode().strip() == V1
 
 
 @both
