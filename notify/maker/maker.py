@@ -44,7 +44,7 @@ class _Routes(NamedTuple):
 
 
 class Maker:
-    """One worker of the ingest streams; any number may run."""
+    """One worker of the ingest streams; any number may run. pause_ms: as of ChunkWorker."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Maker:
         config: MakerConfig,
         queue_config: QueueConfig,
         worker: str,
+        pause_ms: int = 0,
     ) -> None:
         self._storage = storage
         self._queue = queue
@@ -72,6 +73,7 @@ class Maker:
             queue_config.lease_ms,
             config.batch_chunks_max,
             self._split_claims,
+            pause_ms,
         )
         self.messages = 0
         self.deliveries = 0
