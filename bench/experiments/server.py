@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from bench.whole_flow import cpu_s
 from rich.console import Console
 from rich.table import Table
 
+from bench.processes import cpu_s
 from notify.storage.mysql.connection import connect
 from notify_core import ids
 from tests.servers.mariadb import Mariadb
