@@ -24,8 +24,9 @@ REPORT: Final = HERE / "REPORT.md"
 README: Final = HERE.parent / "README.md"
 BEGIN: Final = "<!-- made by `python -m bench.report --readme` -->\n"
 END: Final = "<!-- end -->\n"
+GROWTH: Final = "growth"  # its baseline is Notify itself, over empty tables
 # In the order of a message's way; others follow by name.
-STAGES: Final = ("flow", "api", "maker", "sender", "marker", "spike", "growth", "core")
+STAGES: Final = ("flow", "api", "maker", "sender", "marker", "spike", GROWTH, "core")
 # What the stages' ceilings of one case of the flow are: stage, case, word in the name, whether
 # its unit is a delivery.
 ADDED_UP: Final = (
@@ -170,6 +171,13 @@ def drawn(figures: Sequence[Figure]) -> dict[str, str]:
     ]
     if rows:
         made["cpu"] = charts.stacks("The whole flow: CPU seconds for 100 000 messages", rows, " s")
+    rows = [
+        charts.Row(one.ours.case, {one.other.name: one.other.per_s, one.ours.name: one.ours.per_s})
+        for one in found
+        if one.ours.stage == GROWTH
+    ]
+    if rows:
+        made["growth"] = charts.bars("Rates over grown tables", rows, "/s")
     for one in figures:
         if one.stage == "spike":
             made["spike"] = _spike(one)
@@ -179,7 +187,7 @@ def drawn(figures: Sequence[Figure]) -> dict[str, str]:
 def _first_of_case(found: Sequence[Comparison], kind: str) -> list[Comparison]:
     first: dict[tuple[str, str], Comparison] = {}
     for one in found:
-        if one.other.kind == kind:
+        if one.other.kind == kind and one.ours.stage != GROWTH:
             first.setdefault((one.ours.stage, one.ours.case), one)
     return list(first.values())
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from bench.figures import Figure
-from bench.stages import maker, marker
+from bench.stages import command, maker, marker
 from bench.stores import DATABASE, PAYLOAD_BYTES, Sample, Stores, Timed, figure, payload
 from notify_core import ids, receive
 from notify_core.body import Limits
@@ -87,7 +87,7 @@ class Tables:
         return pages["dirty"] / pages["total"] * 100
 
     def _sql(self, *statements: str) -> "tuple[tuple[str, str], ...]":
-        return self.stores.database.sql(*statements, database=DATABASE)  # type: ignore[return-value]
+        return self.stores.database.sql(*statements, database=DATABASE)
 
     async def ingest(self, count: int) -> Sample:
         """Store messages as an Api does, batch after batch."""
@@ -154,3 +154,7 @@ async def compare(empty: Tables, grown: Tables, rows: int, scale: float) -> list
         figures.append(made("notify", "grown tables", samples=found[name, grown]))
         figures.append(made("baseline", "empty tables", samples=found[name, empty]))
     return figures
+
+
+if __name__ == "__main__":
+    command.run(measure)
