@@ -108,10 +108,11 @@ def _of(goal: Goal, ours: Figure, figures: Sequence[Figure]) -> Verdict | None:
         return None
     ratio: float = getattr(Comparison(ours, other), goal.by)
     beside = other.name if ours.case == other.case else f"{other.name} ({other.case})"
+    of = "of " if goal.kind == "ceiling" else ""
     by = {"wall": " by wall clock", "cpu": " by CPU", "best": ""}[goal.by]
     return Verdict(
         goal.stage,
-        f"{ours.case}: at least {_told(goal, goal.at_least)} {'of ' * (goal.kind == 'ceiling')}{beside}{by}",
+        f"{ours.case}: at least {_told(goal, goal.at_least)} {of}{beside}{by}",
         _told(goal, ratio),
         ratio >= goal.at_least,
     )

@@ -3,7 +3,8 @@
 Producer, endpoints, servers and services share all cores. First as much as the system takes, until
 everything is delivered and marked: rates and CPU. Then half of that, evenly: from the moment the
 producer sends to its 202 and to the arrival at the endpoint, and the memory of each process. CPU by
-core is what the cores were busy with everything that ran.
+core is what the cores were busy with everything that ran; others: with programs that have nothing
+to do with it.
 """
 
 import statistics
@@ -60,9 +61,13 @@ async def whole(
     load.took_ms.clear()
     # Of the slowest, too, some requests.
     half_s = max(1.0, STEADY_S * min(scale, 2), 8 * STEADY_BATCH / rate)
-    half = system.cpu_s()
+    half, half_cores = system.cpu_s(), cores_s()
     await load.evenly(rate / 2, STEADY_BATCH, lambda passed_s: passed_s < half_s)
     half = {name: (now - half[name]) / half_s for name, now in system.cpu_s().items()}
+    # Above a few hundredths latencies say little.
+    half["others"] = (sum(cores_s().values()) - sum(half_cores.values())) / half_s - sum(
+        half.values()
+    )
     memory = system.rss_mb()
     await done()
     return Figure(
