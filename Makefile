@@ -10,11 +10,12 @@ CORE := $(wildcard notify_core/*.pyx notify_core/*.pxd) $(TYPED) $(TYPED:.pxd=.p
 WHEEL_SITE := build/wheel-site
 CORE_MODULES := $(patsubst notify_core/%.pyi,notify_core.%,$(wildcard notify_core/*.pyi))
 
-.PHONY: help run servers test test-pure check format bench bench-full bench-smoke wheel wheel-test clean
+.PHONY: help run servers test test-pure instructions check format bench bench-full bench-smoke wheel wheel-test clean
 
 help:
 	@echo "make run    the demo: a flash sale over the embedded Notify, under a minute"
 	@echo "make test   the whole suite"
+	@echo "make instructions  what the compiled core's hot functions cost, by callgrind"
 	@echo "make check  format, lint, types, stubs, floors, Cython lint"
 	@echo "make bench  benchmarks of some minutes, bench/REPORT.md and the table of README.md"
 	@echo "make bench-full  the same for longer, and what takes its time"
@@ -55,6 +56,10 @@ servers:
 PIPELINE := tests/simulation/test_pipeline.py::test_nothing_is_lost_by_kills_lost_queues_and_errors_anywhere
 test-pure: $(VENV)/dev.stamp
 	NOTIFY_PURE=1 $(BIN)/python -m pytest tests/core tests/simulation/test_faulty.py $(PIPELINE)
+
+# `make test` compares them with their bounds; make instructions WRITE=--write renews these.
+instructions: servers $(VENV)/dev.stamp
+	$(BIN)/python -m tests.instructions $(WRITE)
 
 check: $(VENV)/dev.stamp $(WHEEL_SITE)
 	$(BIN)/ruff format --check .
