@@ -32,6 +32,7 @@ def test_stage(benchmark: Any, pytestconfig: pytest.Config, stage: str) -> None:
         ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
         return ended.stdout
 
+    # What else is printed is said by services that come up.
     lines = benchmark.pedantic(measured, rounds=1).splitlines()
     figures = [Figure(**json.loads(line)) for line in lines if line.startswith("{")]
     assert {one.stage for one in figures} == {stage}
