@@ -207,8 +207,12 @@ class Lane:
         for flight in list(self.flights):
             flight.cancel()
 
+    def queue_lost(self) -> None:
+        """The queue was lost: what waits here comes again."""
+        self.forget()
+
     def forget(self) -> None:
-        """The queue, or the lease of this consumer, was lost: what waits here is others' now."""
+        """The lease of this consumer was lost: what waits here is others' now."""
         for jobs in (self._jobs, *(flight.jobs for flight in self.flights)):
             for job in jobs:
                 if job.held is not None:

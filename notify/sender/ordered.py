@@ -82,8 +82,10 @@ class OrderedLane(Lane):
         self._full = False  # more was waiting than there was room for
         self._safe_epoch: str | None = None
         self._taken_over = False
-        # The line was given up while tries were under way: they have to end first.
+        # The line was given up: what follows from its tries has to be on its way to the Marker
+        # first, so many outcomes of this Sender.
         self._emptied = False
+        self._handed_on = 0
         # Finished here, in the database perhaps not yet.
         self._unmarked: dict[int, None] = {}
         self._unsaved: dict[str, OrderHead] = {}
@@ -183,12 +185,19 @@ class OrderedLane(Lane):
         """They are pending in the database; here, they are free again."""
         self.put_back(jobs)
 
+    def queue_lost(self) -> None:
+        """Read anew what the database shows, as soon as everything that is not lost is marked.
+
+        It may be told so late that it has gone on already, in the queue that was begun since.
+        """
+        self._empty()
+        self.read()
+
     def forget(self) -> None:
         """Others go on with it: what is under way is cut off, so that nothing overtakes it."""
         self.cancel()
         self._empty()
-        # What was on its way to the Marker is lost, or another's to wait for.
-        self._unmarked.clear()
+        self._unmarked.clear()  # another's to wait for
 
     async def saved(self, timeout_s: float) -> None:
         """Return when every outcome was handed on, or at time-out."""
@@ -276,9 +285,14 @@ class OrderedLane(Lane):
     async def _may_read(self) -> bool:
         """Whether everything that is lost or under way elsewhere is back in the database."""
         saving = self._saving is not None and not self._saving.done()
-        if self._emptied and (self.flights or saving):
+        if self._emptied:
+            if self.flights or saving:
+                return False
+            self._emptied = self._taken_over = False
+            self._begun_ms = self._clock.now_ms()
+            self._handed_on = self._outcomes.added
+        if self._outcomes.handed_on < self._handed_on:
             return False
-        self._emptied = False
         epoch = await self._queue.epoch()
         if epoch is None:
             return False
@@ -291,6 +305,8 @@ class OrderedLane(Lane):
             since_ms = self._begun_ms
             waited = not 0 <= self._clock.now_ms() - since_ms < TAKEOVER_WAIT_MS
             self._taken_over = waited or not 0 < mark.oldest_ms <= since_ms
+            if self._taken_over:
+                self._unmarked.clear()  # what is not marked by now was lost
         return self._taken_over
 
     async def _read(self) -> bool:

@@ -16,6 +16,8 @@ cdef class Outcomes:
     cdef list _follow_ups
     cdef list _finished
     cdef long _losses
+    cdef public long long added
+    cdef public long long handed_on
     cdef object _some
     cdef object _full
 

@@ -350,7 +350,7 @@ class Sender:
     def _queue_lost(self) -> None:
         """Let go of what was not begun: it is gone from the queue, the Rescuer queues it anew."""
         for lane in self._lanes:
-            lane.forget()
+            lane.queue_lost()
         self._held.clear()
         self._outcomes.queue_lost()
 
