@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Some tools start others by name.
 export PATH := $(abspath $(BIN)):$(PATH)
-CORE := $(wildcard notify_core/*.pyx notify_core/*.pxd) setup.py pyproject.toml
+# Modules of notify with a .pxd beside them are compiled as they stand.
+TYPED := $(wildcard notify/*/*.pxd notify/*/*/*.pxd)
+CORE := $(wildcard notify_core/*.pyx notify_core/*.pxd) $(TYPED) $(TYPED:.pxd=.py) setup.py pyproject.toml
 WHEEL_SITE := build/wheel-site
 CORE_MODULES := $(patsubst notify_core/%.pyi,notify_core.%,$(wildcard notify_core/*.pyi))
 
@@ -62,7 +64,7 @@ instructions: servers $(VENV)/dev.stamp
 check: $(VENV)/dev.stamp $(WHEEL_SITE)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/cython-lint notify_core
+	$(BIN)/cython-lint notify_core notify
 	$(BIN)/mypy
 	cd build && PYTHONPATH=wheel-site ../$(BIN)/python -m mypy.stubtest $(CORE_MODULES)
 	$(BIN)/lint-imports
@@ -112,4 +114,4 @@ $(WHEEL_SITE): $(VENV)/dev.stamp $(wildcard notify_core/*.pyi)
 
 clean:
 	rm -rf build dist *.egg-info $(VENV) .coverage .hypothesis .benchmarks
-	rm -f notify_core/*.so
+	rm -f notify_core/*.so notify/*/*.so notify/*/*/*.so

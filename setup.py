@@ -16,19 +16,26 @@ DIRECTIVES = {
     "auto_pickle": False,
     "autotestdict": False,
     "embedsignature": False,
+    "annotation_typing": False,
 }
 
 
+def sources() -> list[Path]:
+    """notify_core/*.pyx, and each module of notify that has its types in a .pxd beside it."""
+    typed = (path.with_suffix(".py") for path in Path("notify").rglob("*.pxd"))
+    return sorted([*Path("notify_core").glob("*.pyx"), *typed])
+
+
 def extensions() -> list[Extension]:
-    """One extension for each notify_core/*.pyx."""
+    """One extension for each of the sources."""
     if os.environ.get("NOTIFY_PURE") == "1":
         return []
     from Cython.Build import cythonize
 
     modules = cythonize(
         [
-            Extension(f"notify_core.{path.stem}", [str(path)], extra_compile_args=["-O3"])
-            for path in sorted(Path("notify_core").glob("*.pyx"))
+            Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=["-O3"])
+            for path in sources()
         ],
         build_dir="build/cython",
         compiler_directives=DIRECTIVES,

@@ -18,6 +18,7 @@ GAP: Final = 12
 TOP: Final = 64
 BOTTOM: Final = 34
 LINES_HEIGHT: Final = 300
+LEFT: Final = 90  # of a curve
 
 LIGHT: Final = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#bf8700",
                 "#cf222e", "#0e8a8a", "#6e7781", "#d4a2ff", "#57ab5a")  # fmt: skip
@@ -47,7 +48,7 @@ def bars(title: str, rows: Sequence[Row], unit: str) -> str:
     height = TOP + sum(len(row.values) * BAR + GAP for row in rows) + BOTTOM
     parts = [*_legend(title, series)]
     for power in range(low, high + 1):
-        parts += _grid(x(10**power), height, f"{10**power:,g}{unit}")
+        parts += _grid(x(10**power), height, _told(10**power) + unit)
     at = TOP
     for row in rows:
         tall = len(row.values) * BAR
@@ -56,7 +57,9 @@ def bars(title: str, rows: Sequence[Row], unit: str) -> str:
             if value > 0:
                 end = x(value)
                 parts.append(_bar(LABELS, at, end - LABELS, series[name]))
-                parts.append(_text(end + 5, at + BAR - 4, f"{value:,.3g}{unit}"))
+                goal = x(row.goal) if row.goal else 0.0
+                clear = goal if end - 5 < goal < end + VALUES / 2 else end
+                parts.append(_text(clear + 5, at + BAR - 4, _told(value) + unit))
             at += BAR
         if row.goal:
             parts.append(_line(x(row.goal), at - tall - 3, x(row.goal), at + 3, "goal"))
@@ -76,9 +79,9 @@ def stacks(title: str, rows: Sequence[Row], unit: str) -> str:
         left = float(LABELS)
         for name, value in row.values.items():
             wide = PLOT * value / longest
-            parts.append(_bar(left, at, wide, series[name], f"{name}: {value:,.3g}{unit}"))
+            parts.append(_bar(left, at, wide, series[name], f"{name}: {_told(value)}{unit}"))
             left += wide
-        parts.append(_text(left + 5, at + BAR - 4, f"{sum(row.values.values()):,.3g}{unit}"))
+        parts.append(_text(left + 5, at + BAR - 4, _told(sum(row.values.values())) + unit))
         at += BAR + GAP
     return _drawing(height, parts)
 
@@ -101,7 +104,7 @@ def line(
     high = max(low + 1, math.ceil(math.log10(max(points.values()))))
 
     def x(second: float) -> float:
-        return 70 + (WIDTH - 100) * (second - first) / max(1, last - first)
+        return LEFT + (WIDTH - LEFT - 30) * (second - first) / max(1, last - first)
 
     def y(value: float) -> float:
         part = (math.log10(value) - low) / (high - low)
@@ -114,17 +117,21 @@ def line(
         f' height="{height - TOP - BOTTOM}"/>'
     )
     for power in range(low, high + 1):
-        parts.append(_line(70, y(10**power), WIDTH - 30, y(10**power), "grid"))
-        parts.append(_text(62, y(10**power) + 4, f"{10**power:,g}{unit}", "end"))
+        parts.append(_line(LEFT, y(10**power), WIDTH - 30, y(10**power), "grid"))
+        parts.append(_text(LEFT - 8, y(10**power) + 4, _told(10**power) + unit, "end"))
     parts += [
         _text(x(second), height - 12, f"{second} s", "middle")
         for second in range(first, last + 1)
         if second % 10 == 0
     ]
-    parts.append(_line(70, y(limit), WIDTH - 30, y(limit), "goal"))
+    parts.append(_line(LEFT, y(limit), WIDTH - 30, y(limit), "goal"))
     drawn = " ".join(f"{x(second):.1f},{y(value):.1f}" for second, value in sorted(points.items()))
     parts.append(f'<polyline class="curve" points="{drawn}"/>')
     return _drawing(height, parts)
+
+
+def _told(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _series(rows: Sequence[Row]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The goals: what a figure has to be beside another one of the same run, and whether it is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -52,6 +52,7 @@ GOALS: Final = (
     Goal("marker", "all success", "ceiling", "", 0.8),
     Goal("flow", "fan-out 1", "baseline", "", 40),
     Goal("flow", "fan-out 1", "ceiling", "", 0.6),
+    *(Goal("growth", name, "baseline", "", 0.85, "wall") for name in ("ingest", "maker", "marker")),
 )
 BOUNDS: Final = (
     Bound("flow", "fan-out 1", "p50_ms", "sent to arrived at half load, p50, ms", 10),
@@ -86,33 +87,38 @@ class Verdict:
 
 def judged(figures: Sequence[Figure]) -> list[Verdict]:
     """The goals that something was measured for."""
-    return [
+    ratios = [
         verdict
-        for one in (*GOALS, *BOUNDS)
-        if (verdict := _of_goal(one, figures) if isinstance(one, Goal) else _of_bound(one, figures))
+        for goal in GOALS
+        for ours in _all(figures, goal.stage, goal.case, "notify", "")
+        if (verdict := _of(goal, ours, figures))
     ]
+    bounds = [
+        _of_bound(bound, ours)
+        for bound in BOUNDS
+        for ours in _all(figures, bound.stage, bound.case, "notify", "")
+    ]
+    return ratios + bounds
 
 
-def _of_goal(goal: Goal, figures: Sequence[Figure]) -> Verdict | None:
-    ours = _first(figures, goal.stage, goal.case, "notify", "")
-    other = _first(figures, goal.stage, goal.other_case or goal.case, goal.kind, goal.other)
-    if ours is None or other is None:
+def _of(goal: Goal, ours: Figure, figures: Sequence[Figure]) -> Verdict | None:
+    others = _all(figures, goal.stage, goal.other_case or ours.case, goal.kind, goal.other)
+    other = next(others, None)
+    if other is None:
         return None
     ratio: float = getattr(Comparison(ours, other), goal.by)
     beside = other.name if ours.case == other.case else f"{other.name} ({other.case})"
+    of = "of " if goal.kind == "ceiling" else ""
     by = {"wall": " by wall clock", "cpu": " by CPU", "best": ""}[goal.by]
     return Verdict(
         goal.stage,
-        f"{ours.case}: at least {_told(goal, goal.at_least)} {beside}{by}",
+        f"{ours.case}: at least {_told(goal, goal.at_least)} {of}{beside}{by}",
         _told(goal, ratio),
         ratio >= goal.at_least,
     )
 
 
-def _of_bound(bound: Bound, figures: Sequence[Figure]) -> Verdict | None:
-    ours = _first(figures, bound.stage, bound.case, "notify", "")
-    if ours is None:
-        return None
+def _of_bound(bound: Bound, ours: Figure) -> Verdict:
     found = ours.more[bound.field]
     return Verdict(
         bound.stage,
@@ -123,15 +129,14 @@ def _of_bound(bound: Bound, figures: Sequence[Figure]) -> Verdict | None:
 
 
 def _told(goal: Goal, ratio: float) -> str:
-    return f"{ratio:.0%} of" if goal.kind == "ceiling" else f"{ratio:,.3g}x"
+    return f"{ratio:.0%}" if goal.kind == "ceiling" else f"{ratio:,.3g}x"
 
 
-def _first(
+def _all(
     figures: Iterable[Figure], stage: str, case: str, kind: Kind, word: str
-) -> Figure | None:
-    wanted = (
-        one
-        for one in figures
-        if (one.stage, one.kind) == (stage, kind) and one.case.startswith(case) and word in one.name
-    )
-    return next(wanted, None)
+) -> Iterator[Figure]:
+    """The figures of a stage whose case begins so, with that word in their name."""
+    for one in figures:
+        wanted = (one.stage, one.kind) == (stage, kind) and one.case.startswith(case)
+        if wanted and word in one.name:
+            yield one

@@ -24,8 +24,9 @@ REPORT: Final = HERE / "REPORT.md"
 README: Final = HERE.parent / "README.md"
 BEGIN: Final = "<!-- made by `python -m bench.report --readme` -->\n"
 END: Final = "<!-- end -->\n"
+GROWTH: Final = "growth"  # its baseline is Notify itself, over empty tables
 # In the order of a message's way; others follow by name.
-STAGES: Final = ("flow", "api", "maker", "sender", "marker", "spike", "growth", "core")
+STAGES: Final = ("flow", "api", "maker", "sender", "marker", "spike", GROWTH, "core")
 # What the stages' ceilings of one case of the flow are: stage, case, word in the name, whether
 # its unit is a delivery.
 ADDED_UP: Final = (
@@ -34,6 +35,14 @@ ADDED_UP: Final = (
     ("sender", "HTTP, 1 ", "bare", True),
     ("marker", "all success", "", True),
 )
+# Groups of figures, by what is before the dot in their names.
+GROUPS: Final = {
+    "core_s": "Busy seconds of each core for 100 000, whoever had it",
+    "half_load_cores": "Cores used at half load",
+    "rss_mb": "Memory, MB",
+    "until_accepted": "Until the 202 at half load",
+    "refused_by": "Refused, by the bound that was reached",
+}
 # Not of Notify, but on the same cores in the same run.
 AROUND: Final = ("producer", "endpoints")
 
@@ -122,13 +131,27 @@ def by_process(figures: Sequence[Figure]) -> Rows:
 
 def more(figures: Sequence[Figure]) -> Rows:
     """Everything else that was found, but for what is drawn second by second."""
-    for one in figures:
-        told = {name: value for name, value in one.more.items() if "@" not in name}
-        if told:
-            yield f"{one.case}, {one.name}:\n"
-            yield f"| {' | '.join(told)} |"
-            yield f"|{'---|' * len(told)}"
-            yield f"| {' | '.join(f'{value:,.4g}' for value in told.values())} |\n"
+    for group in dict.fromkeys(_group(name) for one in figures for name in one.more):
+        named = [
+            (one, {name: one.more[name] for name in one.more if _group(name) == group})
+            for one in figures
+        ]
+        names = list(dict.fromkeys(name for _, told in named for name in told if "@" not in name))
+        if not names:
+            continue
+        yield f"{GROUPS.get(group, group)}:\n" if group else ""
+        yield f"| case | | {' | '.join(name.removeprefix(f'{group}.') for name in names)} |"
+        yield f"|---|---|{'---|' * len(names)}"
+        for one, told in named:
+            cells = (f"{told[name]:,.4g}" if name in told else "" for name in names)
+            if told:
+                yield f"| {one.case} | {one.name} | {' | '.join(cells)} |"
+        yield ""
+
+
+def _group(name: str) -> str:
+    """What a name with a dot belongs to."""
+    return name.rpartition(".")[0]
 
 
 def on(run: Run) -> str:
@@ -170,6 +193,13 @@ def drawn(figures: Sequence[Figure]) -> dict[str, str]:
     ]
     if rows:
         made["cpu"] = charts.stacks("The whole flow: CPU seconds for 100 000 messages", rows, " s")
+    rows = [
+        charts.Row(one.ours.case, {one.other.name: one.other.per_s, one.ours.name: one.ours.per_s})
+        for one in found
+        if one.ours.stage == GROWTH
+    ]
+    if rows:
+        made["growth"] = charts.bars("Rates over grown tables", rows, "/s")
     for one in figures:
         if one.stage == "spike":
             made["spike"] = _spike(one)
@@ -179,7 +209,7 @@ def drawn(figures: Sequence[Figure]) -> dict[str, str]:
 def _first_of_case(found: Sequence[Comparison], kind: str) -> list[Comparison]:
     first: dict[tuple[str, str], Comparison] = {}
     for one in found:
-        if one.other.kind == kind:
+        if one.other.kind == kind and one.ours.stage != GROWTH:
             first.setdefault((one.ours.stage, one.ours.case), one)
     return list(first.values())
 
@@ -245,6 +275,9 @@ def readme(figures: Sequence[Figure], runs: dict[str, Run]) -> Rows:
             cells.append(_both(beside) if beside else "")
         name = f"{one.stage}: {one.case}"
         yield f"| {name} | {one.per_s:,.0f} {one.unit}/s | {' | '.join(cells)} |"
+        if "half_load_per_s" in one.more:
+            took = f"p50 {one.more['p50_ms']:,.3g} ms, p99 {one.more['p99_ms']:,.3g} ms"
+            yield f"| {name}, sent to arrived at half load | {took} | | |"
     yield ""
 
 

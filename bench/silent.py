@@ -30,7 +30,7 @@ class Silent(asyncio.Protocol):
         data = self._data = self._data + data if self._data else data
         end = data.find(b"\r\n\r\n") + 4
         found = LENGTH.search(data, 0, end)
-        if found and len(data) >= end + int(found[1]):
+        if end >= 4 and len(data) >= end + (int(found[1]) if found else 0):
             self._data = b""
             self._transport.write(ANSWER)
 

@@ -6,6 +6,7 @@ HOLD: Final = 1
 DISCARD: Final = 2
 
 COLUMNS: Final = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
+COLUMNS_QUEUED: Final = "msg_id,sub_id,updated_ms"
 
 @final
 class Table:

@@ -24,6 +24,8 @@ HOLD = 1  # stored as pending: paused, or its queue is full
 DISCARD = 2  # recorded as dropped
 
 COLUMNS = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
+# Of rows that are queued at once; the other columns have what these need as their defaults.
+COLUMNS_QUEUED = "msg_id,sub_id,updated_ms"
 _MEMO_MAX = 10_000
 
 cdef int _PENDING = records.PENDING
@@ -169,28 +171,31 @@ cdef class Split:
         ])
 
     def insert_sql(self, rows_max, bytes_max):
-        """Multi-row INSERT IGNOREs into receive_msg; one message's rows stay together."""
+        """Multi-row INSERT IGNOREs into receive_msg; one message's rows stay together.
+
+        Messages whose rows are all queued at once come first, with COLUMNS_QUEUED alone: reading
+        literals is a fourth of what an INSERT costs the server.
+        """
         cdef Row *row = <Row *> self._rows.data
-        cdef bytes head = b"INSERT IGNORE INTO receive_msg (%s) VALUES " % COLUMNS.encode()
         cdef bytes tail = b",%d)" % self._now_ms
-        cdef Statements statements = Statements(head, b"", rows_max, bytes_max)
-        cdef Buffer out = statements.out
-        cdef Py_ssize_t i
-        for i in range(self._row_count):
-            statements.begin_row()
-            out.put_byte(c'(')
-            out.put_decimal(row[i].msg_id)
-            out.put_byte(c',')
-            out.put_decimal(row[i].sub_id)
-            out.put_byte(c',')
-            out.put_decimal(row[i].status)
-            out.put(",0,", 3)
-            out.put_decimal(row[i].reason)
-            out.put_byte(c',')
-            out.put_decimal(row[i].due_ms)
-            out.put(PyBytes_AS_STRING(tail), PyBytes_GET_SIZE(tail))
-            statements.end_row(i > 0 and row[i].msg_id == row[i - 1].msg_id)
-        return statements.finish()
+        cdef Statements queued = _inserts(COLUMNS_QUEUED, rows_max, bytes_max)
+        cdef Statements others = _inserts(COLUMNS, rows_max, bytes_max)
+        cdef Statements statements
+        cdef Py_ssize_t i, start = 0, end
+        cdef bint all_queued
+        while start < self._row_count:
+            end = start
+            all_queued = True
+            while end < self._row_count and row[end].msg_id == row[start].msg_id:
+                all_queued = all_queued and row[end].status == _QUEUED and row[end].due_ms == 0
+                end += 1
+            statements = queued if all_queued else others
+            for i in range(start, end):
+                statements.begin_row()
+                _put_row(statements.out, row + i, all_queued, tail)
+                statements.end_row(i > start)
+            start = end
+        return queued.finish() + others.finish()
 
 
 @cython.final
@@ -379,6 +384,26 @@ def split(table, ingest, modes, now_ms, horizon_ms, skip, chunk_rows_max, chunk_
         max(0, min(chunk_rows_max, 1 << 62)), max(0, min(chunk_bytes_max, 1 << 62))
     )
     return splitter.result
+
+
+cdef Statements _inserts(str columns, rows_max, bytes_max):
+    cdef bytes head = b"INSERT IGNORE INTO receive_msg (%s) VALUES " % columns.encode()
+    return Statements(head, b"", rows_max, bytes_max)
+
+
+cdef inline int _put_row(Buffer out, const Row *row, bint queued, bytes tail) except -1:
+    out.put_byte(c'(')
+    out.put_decimal(row.msg_id)
+    out.put_byte(c',')
+    out.put_decimal(row.sub_id)
+    if not queued:
+        out.put_byte(c',')
+        out.put_decimal(row.status)
+        out.put(",0,", 3)
+        out.put_decimal(row.reason)
+        out.put_byte(c',')
+        out.put_decimal(row.due_ms)
+    return out.put(PyBytes_AS_STRING(tail), PyBytes_GET_SIZE(tail))
 
 
 cdef inline bint _are_alike(const Alike *one, const Alike *other) noexcept:

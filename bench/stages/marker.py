@@ -34,8 +34,8 @@ from notify_core.records import (
 )
 
 SUBSCRIPTIONS = 5
-OUTCOMES = 100_000  # of a round; the baseline's are so many times less
-SLOWER = 60
+OUTCOMES = 150_000  # of a round; the baseline's are so many times less
+SLOWER = 100
 ROUNDS = 3
 # As a Sender hands them on under load (sender.outcome_rows_max).
 CHUNK_ROWS = 500

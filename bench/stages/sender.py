@@ -59,12 +59,14 @@ async def measure(scale: float) -> list[Figure]:
     rounds = 3 if scale > 1 else 1
     rates: dict[Contender, list[Rate]] = {one: [] for one in CONTENDERS}
     with ExitStack() as stack:
-        runs = Runs(Ground(stack, MANY), asked)
+        ground = Ground(stack, MANY)
+        runs = Runs(ground, asked)
         await runs.configure()
         for number in range(rounds):
             for one in CONTENDERS:
                 command.say(f"sender: {one.name}, round {number + 1} of {rounds}")
                 rates[one].append(await runs.run(one))
+        await ground.queue.close()
     order = list(WHO)
     ordered = sorted(rates, key=lambda one: (one.tls, one.endpoints, order.index(one.program)))
     return [figure(one, rates[one]) for one in ordered]

@@ -16,7 +16,8 @@ from notify.api.accept import Acceptor
 from notify.api.auth import Keys
 from notify.api.context import Context
 from notify.api.explain import explain
-from notify.api.messages import PATH, Message, MessagesApp, Receive, Send
+from notify.api.intake import PATH, Intake
+from notify.api.messages import Message, MessagesApp, Receive, Send
 from notify.api.metrics import ApiMetrics
 from notify.api.problems import Refused, answer_of
 from notify.api.routing import Access, Call, Plain, Route
@@ -33,16 +34,18 @@ _JSON: Final = "application/json"
 
 
 class App:
-    """The ASGI callable. acceptor: its `run` must be running while this serves."""
+    """The ASGI callable. acceptor: its `run` must be running while this serves.
+
+    intake: where a server hands in requests to accept messages past ASGI.
+    """
 
     def __init__(self, context: Context, extra: Sequence[StarletteRoute] = ()) -> None:
         self.context = context
         self.acceptor = context.acceptor
         self.keys = context.keys
         self._metrics = context.metrics
-        self._messages = MessagesApp(
-            context.acceptor, context.keys, context.metrics, context.config.api
-        )
+        self.intake = Intake(context.acceptor, context.keys, context.metrics, context.config.api)
+        self._messages = MessagesApp(self.intake)
         self._rest = _starlette(context, self._messages, extra)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:

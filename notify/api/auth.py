@@ -8,7 +8,7 @@ import logging
 from typing import Final
 
 from notify.domain.errors import StorageError, StorageUnavailable, Unauthorized
-from notify.domain.model import Producer
+from notify.domain.model import Directory, Producer
 from notify.domain.ports import Clock, Random
 from notify.runtime.directory import DirectoryCache
 
@@ -17,6 +17,8 @@ KEY_BYTES: Final = 32
 # A key this process has not heard of may be seconds old and made by another process: look, but
 # not more often than this, or a stranger with wrong keys would load the database.
 LOOK_AGAIN_MS: Final = 200
+# Authorization headers remembered with the producers they belong to.
+KNOWN_MAX: Final = 10_000
 _BEARER: Final = b"bearer "
 _log = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class Keys:
         self._directory = directory
         self._clock = clock
         self._admin_token = admin_token.encode()
+        self._known: dict[bytes, Producer] = {}
+        self._known_of: Directory | None = None
         self._looked_ms = 0
         self._looking: asyncio.Task[None] | None = None
         self._look_failed = False
@@ -62,6 +66,22 @@ class Keys:
         """Raises Unauthorized unless this is the admin token."""
         if not self.is_admin(authorization, "admin token"):
             raise Unauthorized("this call needs the admin token (option api.admin_token)")
+
+    def known(self, authorization: bytes) -> Producer | None:
+        """The producer whose API key this is, None where only `producer` can tell.
+
+        The same header comes with every request of a producer: while nothing is configured anew,
+        it is not hashed again.
+        """
+        if self._known_of is not self._directory.current:
+            self._known_of = self._directory.current
+            self._known.clear()
+        found = self._known.get(authorization)
+        if found is None and authorization[:7].lower() == _BEARER:
+            found = self._directory.producer_of_key(hash_key(authorization[7:].strip()))
+            if found is not None and len(self._known) < KNOWN_MAX:
+                self._known[authorization] = found
+        return found
 
     async def producer(self, authorization: bytes) -> Producer:
         """The producer whose API key this is.

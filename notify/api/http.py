@@ -1,43 +1,32 @@
-"""uvicorn's HTTP/1.1 protocol with what it lacks: bounded requests, answers in one write."""
+"""uvicorn's HTTP/1.1 protocol with what it lacks: bounded requests, and time to make them."""
 
 import asyncio
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from notify.api.messages import ANSWER, PATH
 from notify.api.problems import Refused, answer_of
 
 HEAD_BYTES_MAX: Final = 32768
 # A connection whose request is not complete so long after it began is closed.
 REQUEST_WAIT_S: Final = 30.0
-_PATH: Final = PATH.encode()
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """One connection.
-
-    Requests to accept messages find a function in their scope that writes a whole answer at
-    once: ASGI's two events would be two writes, and a write is the largest cost of a request.
-    """
+    """One connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
-        self._since: float | None = None
+        self._close_at: float | None = None  # unless something comes that changes it
         self._watch: asyncio.TimerHandle | None = None
         self._too_long = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, and watch that a first request arrives."""
         super().connection_made(transport)
-        self._since = self.loop.time()
+        self._await_request()
         self._watch = self.loop.call_later(REQUEST_WAIT_S, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -50,7 +39,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Count a new head."""
         super().on_message_begin()
         self._head_bytes = 0
-        self._since = self.loop.time()
+        self._await_request()
 
     def on_url(self, url: bytes) -> None:
         """Bound the target."""
@@ -62,15 +51,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._grow(len(name) + len(value) + 4)
         super().on_header(name, value)
 
-    def on_headers_complete(self) -> None:
-        """Start the request."""
-        super().on_headers_complete()
-        if self.url.startswith(_PATH):
-            self.scope[ANSWER] = partial(self._answer, self.cycle)  # type: ignore[typeddict-unknown-key]
-
     def on_message_complete(self) -> None:
         """Have all of the request."""
-        self._since = None
+        self._close_at = None
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -92,35 +75,18 @@ class BoundedHttp(HttpToolsProtocol):
             self._too_long = True
             raise ValueError("the request head is too long")
 
-    def _answer(self, cycle: RequestResponseCycle, status: int, rest: bytes) -> bool:
-        """Write status line, own headers and `rest`: further headers, a blank line, the body.
-
-        False, and nothing was done, while the client does not read: then ASGI's way waits.
-        """
-        if self.flow.write_paused:
-            return False
-        if cycle.disconnected or cycle.response_started:
-            return True
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        cycle.message_event.set()
-        head = [STATUS_LINE[status]]
-        for name, value in cycle.default_headers:
-            head += (name, b": ", value, b"\r\n")
-        if not cycle.keep_alive:
-            head.append(b"connection: close\r\n")
-        head.append(rest)
-        self.transport.write(b"".join(head))
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
-        return True
+    def _await_request(self) -> None:
+        self._close_at = self.loop.time() + REQUEST_WAIT_S
 
     def _look(self) -> None:
-        """Close a connection that makes us wait for a request; look again later otherwise."""
-        since = self._since
-        waited = 0.0 if since is None else self.loop.time() - since
-        if waited >= REQUEST_WAIT_S:
+        """Close a connection whose time is over; look again when that may be otherwise.
+
+        No time is shorter than REQUEST_WAIT_S, so that looking as often misses none.
+        """
+        left_s = REQUEST_WAIT_S
+        if self._close_at is not None:
+            left_s = min(left_s, self._close_at - self.loop.time())
+        if left_s <= 0:
             self.transport.close()
         else:
-            self._watch = self.loop.call_later(REQUEST_WAIT_S - waited, self._look)
+            self._watch = self.loop.call_later(left_s, self._look)

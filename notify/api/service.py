@@ -5,7 +5,7 @@ import logging
 from typing import Final
 
 from notify.api.app import App, make_app
-from notify.api.http import BoundedHttp
+from notify.api.fast import FastWay
 from notify.config import Config
 from notify.domain.errors import StorageError
 from notify.runtime.command import server_command
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def serving(app: App, config: Config) -> Serving:
     """How an Api is served. Its acceptor must go on running until serving ended."""
     connections_max = CONNECTIONS_PER_REQUEST * config.api.requests_max
-    return Serving(app, BoundedHttp, connections_max, config.runtime.drain_ms)
+    return Serving(app, FastWay(app.intake), connections_max, config.runtime.drain_ms)
 
 
 async def live(host: Host) -> None:

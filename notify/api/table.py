@@ -3,7 +3,7 @@
 from typing import Final
 
 from notify.api import consumers, health, producers, replays, stats, subscriptions, traces
-from notify.api.messages import PATH
+from notify.api.intake import PATH
 from notify.api.routing import Access, Route
 from notify.api.shapes import Accepted
 from notify_core.body import Item

@@ -44,7 +44,10 @@ class _Routes(NamedTuple):
 
 
 class Maker:
-    """One worker of the ingest streams; any number may run."""
+    """One worker of the ingest streams; any number may run.
+
+    helps: another one of this process, which calls this one in when more waits than it takes.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Maker:
         config: MakerConfig,
         queue_config: QueueConfig,
         worker: str,
+        helps: "Maker | None" = None,
     ) -> None:
         self._storage = storage
         self._queue = queue
@@ -64,7 +68,7 @@ class Maker:
         self._random = random
         self._limits = queue_config
         self._spilling: set[int] = set()
-        self.chunks = ChunkWorker(
+        self.chunks: ChunkWorker = ChunkWorker(
             queue,
             clock,
             [INGEST],
@@ -72,6 +76,7 @@ class Maker:
             queue_config.lease_ms,
             config.batch_chunks_max,
             self._split_claims,
+            helps=helps.chunks if helps else None,
         )
         self.messages = 0
         self.deliveries = 0

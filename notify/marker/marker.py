@@ -22,7 +22,10 @@ LOOK_S: Final = 0.01
 
 
 class Marker:
-    """One worker of the mark streams; any number may run."""
+    """One worker of the mark streams; any number may run.
+
+    helps: another one of this process, which calls this one in when more waits than it takes.
+    """
 
     def __init__(
         self,
@@ -34,13 +37,14 @@ class Marker:
         queue_config: QueueConfig,
         drain_ms: int,
         worker: str,
+        helps: "Marker | None" = None,
     ) -> None:
         self._storage = storage
         self._queue = queue
         self._clock = clock
         self._random = random
         self._drain_s = drain_ms / 1000
-        self.chunks = ChunkWorker(
+        self.chunks: ChunkWorker = ChunkWorker(
             queue,
             clock,
             [MARK],
@@ -49,6 +53,7 @@ class Marker:
             config.batch_chunks_max,
             self._mark,
             config.pause_ms,
+            helps.chunks if helps else None,
         )
         self.outcomes = 0
 

@@ -11,8 +11,9 @@ from notify.runtime.steps import Stopping
 async def live(host: Host) -> None:
     """The life of a Marker process."""
     config = host.config
-    markers = [
-        Marker(
+    markers: list[Marker] = []
+    for number in range(config.marker.workers):
+        made = Marker(
             host.storage,
             host.queue,
             host.clock,
@@ -21,9 +22,9 @@ async def live(host: Host) -> None:
             config.queue,
             config.runtime.drain_ms,
             f"{host.owner}.{number}",
+            helps=markers[0] if markers else None,
         )
-        for number in range(config.marker.workers)
-    ]
+        markers.append(made)
     markers[0].export(host.registry, markers[1:])
 
     async def run(stopping: Stopping) -> None:

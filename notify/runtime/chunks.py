@@ -24,6 +24,10 @@ class ChunkWorker:
 
     pause_ms: from the end of work that was less than it takes at a time to the next. What is in no
     hurry is gathered so: the first after a silence does not wait, and a few cost what one does.
+
+    helps: another worker of this process. This one claims only after a claim of theirs came out
+    full: more waits than one takes, and while its rows are being stored the next batch is prepared.
+    Of fewer, two would only make smaller batches.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class ChunkWorker:
         chunks_max: int,
         work: Callable[[Sequence[Claim]], Awaitable[None]],
         pause_ms: int = 0,
+        helps: "ChunkWorker | None" = None,
     ) -> None:
         self._queue = queue
         self._clock = clock
@@ -46,6 +51,8 @@ class ChunkWorker:
         self._work = work
         self._pause_ms = pause_ms
         self._again_ms = 0
+        self._helps = helps is not None
+        self._called: asyncio.Event = helps._called if helps else asyncio.Event()
         self._held: list[Claim] = []
         self._taken_over: list[Claim] = []
         self._renewed_ms = 0
@@ -65,10 +72,14 @@ class ChunkWorker:
         if not self._held:
             self._held, self._taken_over = self._taken_over, []
         if not self._held:
+            if self._helps and not self._called.is_set():
+                await stopping.cut_short(self._called.wait())
+                return
             await self._gather(stopping)
-            self._renewed_ms = self._clock.now_ms()
-            self._held = await self._queue.claim(self._streams, self._worker, self._chunks_max)
+            await self._claim()
         if not self._held:
+            if self._helps:
+                return
             waiting = self._queue.wait(self._streams, self._worker, IDLE_S)
             await stopping.cut_short(waiting)
             return
@@ -86,6 +97,14 @@ class ChunkWorker:
         self._again_ms = self._clock.now_ms() + self._pause_ms if few else 0
         self._held = []
 
+    async def _claim(self) -> None:
+        self._renewed_ms = self._clock.now_ms()
+        self._held = await self._queue.claim(self._streams, self._worker, self._chunks_max)
+        if len(self._held) < self._chunks_max:
+            self._called.clear()
+        else:
+            self._called.set()
+
     async def _gather(self, stopping: Stopping) -> None:
         """Wait for the end of the pause; never longer than one, whatever the clock did."""
         left_ms = min(self._again_ms - self._clock.now_ms(), self._pause_ms)
@@ -102,13 +121,18 @@ class ChunkWorker:
             raise QueueLost("what was held was not renewed within queue.lease_ms: others have it")
 
     async def tend(self) -> None:
-        """Renew what is held, take over what a dead worker left; call it every lease_ms / 3."""
+        """Renew what is held, take over what a dead worker left; call it every lease_ms / 3.
+
+        One that helps takes nothing over: it works only when it is called.
+        """
         now_ms, late = self._clock.now_ms(), self._is_late()
         held = self._held + self._taken_over
         if held:
             await self._queue.renew(held, self._worker)
         if not (held and late):  # what others have taken over, no renewal brings back
             self._renewed_ms = now_ms
+        if self._helps:
+            return
         taken = await self._queue.takeover(
             self._streams, self._worker, self._lease_ms, self._chunks_max
         )

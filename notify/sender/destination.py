@@ -55,10 +55,10 @@ class Destination:
             raise TransportError("address", self._problem)
         return self.target
 
-    def pump(self) -> None:
-        """Have its lanes begin what they may, in turn."""
+    def pump(self, now_ms: int = 0) -> None:
+        """Have its lanes begin what they may, in turn; now_ms: for who knows what time it is."""
         if len(self.lanes) == 1:
-            self.lanes[0].pump()
+            self.lanes[0].pump(now_ms)
             return
         if self._pumping:
             return
@@ -66,6 +66,6 @@ class Destination:
         try:
             self.lanes.rotate(-1)
             for lane in list(self.lanes):
-                lane.pump()
+                lane.pump(now_ms)
         finally:
             self._pumping = False

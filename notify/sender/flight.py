@@ -6,6 +6,8 @@ travelled in its chunk to an endpoint that needs no preparation, costs no task.
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from notify.config import SenderConfig
@@ -27,6 +29,11 @@ from notify_core.records import DELIVERED, REASON_NONE, DeliveryRecord, OutcomeR
 ERROR_CHARS_MAX: Final = 500
 TROUBLE_PAUSE_MS: Final = 500
 UNAUTHORIZED: Final = 401
+
+# A record of its fields in their order, in a third of the time.
+_outcome: Final[Callable[[tuple[object, ...]], OutcomeRecord]] = partial(
+    tuple.__new__, OutcomeRecord
+)
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +95,7 @@ class Flights:
         lane.flights.add(flight)
         self.made += 1
         job = jobs[0]
-        record = job.delivery.message
+        record = job.message
         target = lane.destination.target
         plain = lane.destination.plain or (target is not None and not target.needs_care)
         if target is None or not plain or record.payload is None or lane.batch is not None:
@@ -155,7 +162,7 @@ class Flights:
         pace = destination.pace
         plain = destination.plain and lane.batch is None and not pace.open_since_ms
         try:
-            if answer is not None and plain and 200 <= answer.code < 300:
+            if plain and answer is not None and 200 <= answer.code < 300:
                 pace.well(flight.started_ms, now_ms)
                 latency_ms = max(0, now_ms - flight.started_ms)  # a clock may have been set back
                 self._delivered(lane, flight.jobs[0], answer, latency_ms, now_ms)
@@ -165,7 +172,7 @@ class Flights:
             log.exception("subscription %d: a bug; the delivery goes back", lane.sub_id)
             lane.hand_back(flight.jobs)
         self._admission.leave(lane)
-        destination.pump()
+        destination.pump(now_ms)
 
     def _landed_otherwise(
         self, flight: Flight, answer: Answer | None, error: TransportError | None, now_ms: int
@@ -203,7 +210,7 @@ class Flights:
             refusal = target.refusal(answer) if target else None
             if refusal is None and lane.batch is not None:
                 refusal, failed = batches.failed(
-                    answer.body, [job.delivery.message.id for job in flight.jobs]
+                    answer.body, [job.message.id for job in flight.jobs]
                 )
             if refusal is not None:
                 text = refusal[:ERROR_CHARS_MAX]
@@ -213,7 +220,7 @@ class Flights:
                 lane.destination.target.met(answer)
         for job in flight.jobs:
             refused = text
-            if failed and job.delivery.message.id in failed:
+            if failed and job.message.id in failed:
                 refused = "the endpoint listed it as failed"
             self._settle(lane, job, answer, refused, latency_ms, now_ms)
 
@@ -229,7 +236,7 @@ class Flights:
         if answer is not None and not text:
             self._delivered(lane, job, answer, latency_ms, now_ms)
             return
-        record = job.delivery.message
+        record = job.message
         attempts = job.delivery.attempts + 1
         code = answer.code if answer else 0
         body = answer.body[: self._kept_bytes] if answer else b""
@@ -256,11 +263,10 @@ class Flights:
     def _delivered(
         self, lane: Lane, job: Job, answer: Answer, latency_ms: int, now_ms: int
     ) -> None:
-        delivery = job.delivery
-        outcome = OutcomeRecord(
-            delivery.message.id, lane.sub_id, DELIVERED, delivery.attempts + 1, now_ms, 0,
+        outcome = _outcome((
+            job.message.id, lane.sub_id, DELIVERED, job.delivery.attempts + 1, now_ms, 0,
             latency_ms, answer.code, REASON_NONE, "", answer.body[: self._kept_bytes],
-        )  # fmt: skip
+        ))  # fmt: skip
         lane.settle(job, outcome)
 
     async def _begin_with_care(self, flight: Flight) -> None:
@@ -299,13 +305,13 @@ class Flights:
     async def _bodies(self, flight: Flight) -> dict[int, bytes]:
         """The payloads; jobs of which there is none any more are settled."""
         lane = flight.lane
-        records = [job.delivery.message for job in flight.jobs]
+        records = [job.message for job in flight.jobs]
         bodies = {one.id: one.payload for one in records if one.payload is not None}
         missing = [one.id for one in records if one.payload is None]
         if missing:
             bodies |= await self._storage.payloads(missing)
             now_ms = self._clock.now_ms()
-            for job in [job for job in flight.jobs if job.delivery.message.id not in bodies]:
+            for job in [job for job in flight.jobs if job.message.id not in bodies]:
                 flight.jobs.remove(job)
                 outcome = self.without_try(lane, job.delivery, now_ms, Reason.DELETED)
                 lane.settle(job, outcome)
@@ -315,7 +321,7 @@ class Flights:
         self, flight: Flight, target: Target, bodies: dict[int, bytes], now_ms: int
     ) -> tuple[bytes, bytes]:
         lane, job = flight.lane, flight.jobs[0]
-        record, attempt = job.delivery.message, job.delivery.attempts + 1
+        record, attempt = job.message, job.delivery.attempts + 1
         if lane.batch is None:
             return target.request(
                 record, bodies[record.id], lane.sub_id, attempt, now_ms, job.extra
@@ -362,7 +368,7 @@ def _keep_to_bytes(flight: Flight, bodies: dict[int, bytes], bytes_max: int) -> 
     """What is too much for a batch is put back; one goes however large it is."""
     size = 0
     for count, job in enumerate(flight.jobs):
-        size += len(bodies[job.delivery.message.id])
+        size += len(bodies[job.message.id])
         if count and size > bytes_max:
             flight.lane.put_first(flight.jobs[count:])
             del flight.jobs[count:]

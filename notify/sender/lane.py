@@ -24,11 +24,13 @@ from notify_core.records import DeliveryRecord, OutcomeRecord
 class Job:
     """A delivery to make. held: the chunk that it came in. place, extra: of an ordered one only."""
 
-    __slots__ = ("delivery", "extra", "held", "place")
+    __slots__ = ("delivery", "expires_ms", "extra", "held", "message", "place")
 
     def __init__(self, held: Held | None, delivery: DeliveryRecord) -> None:
         self.held = held
         self.delivery = delivery
+        self.message = delivery.message
+        self.expires_ms = self.message.expires_ms
         self.place: Place | None = None
         self.extra = b""
 
@@ -80,6 +82,7 @@ class Lane:
         self.ended = asyncio.Event()  # it is closed, and nothing is under way any more
         self.places = 0  # that it has of the admission
         self.claim_chunks = 1  # how many it takes at a time
+        self.claimed_ms = 0  # when it took as many as that last
         self.policy: Policy | None = None
         self.batch: Batch | None = None
         self.subscription: Subscription | None = None
@@ -92,6 +95,7 @@ class Lane:
         self._jobs: deque[Job] = deque()
         self._jobs_since_ms = 0
         self._status: SubscriptionStatus | None = None  # None: deleted
+        self._is_normal = False
         self._concurrency_max: int | None = None
         self._rate: Rate | None = None
         self._timed = False  # by a rate or a batch
@@ -105,6 +109,7 @@ class Lane:
         before, self.subscription = self.subscription, subscription
         self.policy = policy
         self._status = subscription.status if subscription else None
+        self._is_normal = self._status is SubscriptionStatus.NORMAL
         if subscription is None:
             return
         self._concurrency_max = subscription.concurrency_max
@@ -122,12 +127,12 @@ class Lane:
         """How many jobs wait here."""
         return len(self._jobs)
 
-    @property
     def wants_more(self) -> bool:
         """Whether chunks shall be claimed for it now: no try could be made, or no full batch."""
-        paused = self._status is SubscriptionStatus.PAUSED
+        if self._closing or (self._jobs and self.batch is None):
+            return False
         wanted = self.batch.size_max if self.batch is not None else 1
-        return len(self._jobs) < wanted and not paused and not self._closing
+        return len(self._jobs) < wanted and self._status is not SubscriptionStatus.PAUSED
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Take jobs."""
@@ -136,14 +141,14 @@ class Lane:
         self._jobs.extend(jobs)
         self.pump()
 
-    def pump(self) -> None:
-        """Begin what may begin now."""
-        now_ms = self._clock.now_ms()
+    def pump(self, now_ms: int = 0) -> None:
+        """Begin what may begin now; now_ms: for who knows what time it is."""
+        now_ms = now_ms or self._clock.now_ms()
         if self._closing:
             self._let_go()
             if not self.flights:
                 self.ended.set()
-        elif self._status is not SubscriptionStatus.NORMAL:
+        elif not self._is_normal:
             self._let_go()
         else:
             while self._first(now_ms) is not None and self._may_begin(now_ms):
@@ -158,7 +163,7 @@ class Lane:
                     self.destination.rate.take()
                 self._jobs_since_ms = now_ms
                 self._begin.begin(self, jobs, now_ms)
-        if self.wants_more:
+        if self.wants_more():
             self._hungry(self.sub_id)
 
     def settle(self, job: Job, outcome: OutcomeRecord) -> None:
@@ -202,8 +207,12 @@ class Lane:
         for flight in list(self.flights):
             flight.cancel()
 
+    def queue_lost(self) -> None:
+        """The queue was lost: what waits here comes again."""
+        self.forget()
+
     def forget(self) -> None:
-        """The queue, or the lease of this consumer, was lost: what waits here is others' now."""
+        """The lease of this consumer was lost: what waits here is others' now."""
         for jobs in (self._jobs, *(flight.jobs for flight in self.flights)):
             for job in jobs:
                 if job.held is not None:
@@ -216,7 +225,7 @@ class Lane:
         """The job that is next; what expired before it is dropped."""
         while self._jobs:
             job = self._jobs[0]
-            if not 0 < job.delivery.message.expires_ms <= now_ms:
+            if not 0 < job.expires_ms <= now_ms:
                 return job
             self._jobs.popleft()
             self._drop(job, now_ms, Reason.EXPIRED)
@@ -229,7 +238,7 @@ class Lane:
         jobs: list[Job] = []
         size = 0
         while len(jobs) < batch.size_max and (job := self._first(now_ms)) is not None:
-            size += len(job.delivery.message.payload or b"")
+            size += len(job.message.payload or b"")
             if jobs and size > batch.bytes_max:  # one is taken however large it is
                 break
             jobs.append(self._jobs.popleft())

@@ -82,8 +82,10 @@ class OrderedLane(Lane):
         self._full = False  # more was waiting than there was room for
         self._safe_epoch: str | None = None
         self._taken_over = False
-        # The line was given up while tries were under way: they have to end first.
+        # The line was given up: what follows from its tries has to be on its way to the Marker
+        # first, so many outcomes of this Sender.
         self._emptied = False
+        self._handed_on = 0
         # Finished here, in the database perhaps not yet.
         self._unmarked: dict[int, None] = {}
         self._unsaved: dict[str, OrderHead] = {}
@@ -102,7 +104,6 @@ class OrderedLane(Lane):
         """How many unfinished deliveries are here."""
         return len(self._line)
 
-    @property
     def wants_more(self) -> bool:
         """Hints are always taken."""
         return not self._closing
@@ -135,16 +136,16 @@ class OrderedLane(Lane):
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read_all(), name=f"line {self.sub_id}")
 
-    def pump(self) -> None:
+    def pump(self, now_ms: int = 0) -> None:
         """Begin what may begin now."""
-        super().pump()
+        super().pump(now_ms)
         if not self._closing and (due_ms := self._line.next_ms()):
             now_ms = self._clock.now_ms()
             self._wake_at(max(due_ms, now_ms + 1), now_ms)
 
     def settle(self, job: Job, outcome: OutcomeRecord) -> None:
         """Finish or park; the outcome is handed on when the delivery's place is durable."""
-        message = job.delivery.message
+        message = job.message
         key = self._key(job)
         final = outcome.status in (DeliveryStatus.DELIVERED, DeliveryStatus.DROPPED)
         if not final:
@@ -171,25 +172,32 @@ class OrderedLane(Lane):
         """A try that does not count: other keys come first."""
         now_ms = self._clock.now_ms()
         for job in jobs:
-            if job.delivery.message.id in self._line:
+            if job.message.id in self._line:
                 self._line.park(self._key(job), Job(None, job.delivery), now_ms)
 
     def put_first(self, jobs: Sequence[Job]) -> None:
         """These were taken, and not begun after all."""
         for job in reversed(jobs):
-            if job.delivery.message.id in self._line:
+            if job.message.id in self._line:
                 self._line.put_first(self._key(job))
 
     def hand_back(self, jobs: Sequence[Job]) -> None:
         """They are pending in the database; here, they are free again."""
         self.put_back(jobs)
 
+    def queue_lost(self) -> None:
+        """Read anew what the database shows, as soon as everything that is not lost is marked.
+
+        It may be told so late that it has gone on already, in the queue that was begun since.
+        """
+        self._empty()
+        self.read()
+
     def forget(self) -> None:
         """Others go on with it: what is under way is cut off, so that nothing overtakes it."""
         self.cancel()
         self._empty()
-        # What was on its way to the Marker is lost, or another's to wait for.
-        self._unmarked.clear()
+        self._unmarked.clear()  # another's to wait for
 
     async def saved(self, timeout_s: float) -> None:
         """Return when every outcome was handed on, or at time-out."""
@@ -203,11 +211,11 @@ class OrderedLane(Lane):
             self._reading.cancel()
 
     def _key(self, job: Job) -> str:
-        return "" if self._is_strict else job.delivery.message.ordering_key
+        return "" if self._is_strict else job.message.ordering_key
 
     def _first(self, now_ms: int) -> Job | None:
         while (job := self._line.first(now_ms)) is not None:
-            if not 0 < job.delivery.message.expires_ms <= now_ms:
+            if not 0 < job.message.expires_ms <= now_ms:
                 return job
             self._line.take()  # it has its place too: a receiver sees that it is missing
             self._drop(job, now_ms, Reason.EXPIRED)
@@ -218,7 +226,7 @@ class OrderedLane(Lane):
         jobs: list[Job] = []
         size = 0
         while len(jobs) < (batch.size_max if batch else 1) and (job := self._first(now_ms)):
-            size += len(job.delivery.message.payload or b"")
+            size += len(job.message.payload or b"")
             if jobs and batch and size > batch.bytes_max:  # one is taken however large it is
                 break
             jobs.append(self._line.take())
@@ -277,9 +285,14 @@ class OrderedLane(Lane):
     async def _may_read(self) -> bool:
         """Whether everything that is lost or under way elsewhere is back in the database."""
         saving = self._saving is not None and not self._saving.done()
-        if self._emptied and (self.flights or saving):
+        if self._emptied:
+            if self.flights or saving:
+                return False
+            self._emptied = self._taken_over = False
+            self._begun_ms = self._clock.now_ms()
+            self._handed_on = self._outcomes.added
+        if self._outcomes.handed_on < self._handed_on:
             return False
-        self._emptied = False
         epoch = await self._queue.epoch()
         if epoch is None:
             return False
@@ -292,6 +305,8 @@ class OrderedLane(Lane):
             since_ms = self._begun_ms
             waited = not 0 <= self._clock.now_ms() - since_ms < TAKEOVER_WAIT_MS
             self._taken_over = waited or not 0 < mark.oldest_ms <= since_ms
+            if self._taken_over:
+                self._unmarked.clear()  # what is not marked by now was lost
         return self._taken_over
 
     async def _read(self) -> bool:
@@ -348,7 +363,7 @@ class OrderedLane(Lane):
             line.learn((await self._storage.order_heads(self.sub_id, lacking)).values())
             line.learn(OrderHead(key, 0, 0, 0) for key in lacking)
         for job in jobs:
-            id_ = job.delivery.message.id
+            id_ = job.message.id
             if id_ not in line and id_ not in self._unmarked:
                 line.add(self._key(job), job)
 

@@ -4,12 +4,11 @@ import asyncio
 import logging
 
 from notify.config import SenderConfig
-from notify.domain.model import DeliveryStatus
 from notify.domain.ports import Claim, Push, Queue
 from notify.runtime.streams import MARK
 from notify_core import chunk
 from notify_core.errors import ChunkError
-from notify_core.records import DeliveryRecord, OutcomeRecord
+from notify_core.records import PENDING, QUEUED, DeliveryRecord, OutcomeRecord
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +45,9 @@ class Outcomes:
         self._follow_ups: list[Push] = []
         self._finished: list[Claim] = []
         self._losses = 0
+        # How many outcomes there were, and how many of these the Marker's stream has got.
+        self.added = 0
+        self.handed_on = 0
         self._some = asyncio.Event()
         self._full = asyncio.Event()
 
@@ -54,7 +56,7 @@ class Outcomes:
 
     def decide(self, held: Held, delivery: DeliveryRecord, outcome: OutcomeRecord) -> None:
         """Record what became of one delivery of a chunk."""
-        if outcome.status == DeliveryStatus.QUEUED:
+        if outcome.status == QUEUED:
             if held.lost:
                 outcome = _parked(outcome)
             else:
@@ -66,9 +68,11 @@ class Outcomes:
     def add(self, outcome: OutcomeRecord, since_ms: int) -> None:
         """Record an outcome that no chunk waits for; since_ms: since when it is under way."""
         self._outcomes.append(outcome)
+        self.added += 1
         if since_ms < self._since_ms or not self._since_ms:
             self._since_ms = since_ms
-        self._some.set()
+        if len(self._outcomes) == 1:
+            self._some.set()
         if len(self._outcomes) >= self._rows_max:
             self._full.set()
 
@@ -96,7 +100,7 @@ class Outcomes:
         """Hand on what is there; the claims that this let go. On failure it is kept."""
         outcomes, follow_ups, finished = self._outcomes, self._follow_ups, self._finished
         since_ms, self._since_ms = self._since_ms, 0
-        losses = self._losses
+        losses, added = self._losses, self.added
         self._outcomes, self._follow_ups, self._finished = [], [], []
         self._some.clear()
         self._full.clear()
@@ -114,6 +118,7 @@ class Outcomes:
             self._since_ms = min(since_ms, self._since_ms) or since_ms or self._since_ms
             self._some.set()
             raise
+        self.handed_on = added
         return finished
 
     async def wait(self, timeout_s: float) -> None:
@@ -161,9 +166,9 @@ class Outcomes:
 
 def _parked(outcome: OutcomeRecord) -> OutcomeRecord:
     """An outcome whose retry no queue holds: the database does. Others are as they are."""
-    if outcome.status != DeliveryStatus.QUEUED:
+    if outcome.status != QUEUED:
         return outcome
-    return outcome._replace(status=int(DeliveryStatus.PENDING))
+    return outcome._replace(status=PENDING)
 
 
 def _is_writable(outcome: OutcomeRecord) -> bool:

@@ -43,8 +43,11 @@ IDLE_MS: Final = 1000
 # Delayed chunks may be late by so much, so that many of them cost few looks.
 DUE_STEP_MS: Final = 10
 TEND_MS: Final = 5000
-# Small chunks are claimed several at a time, up to so many.
+# Small chunks are claimed several at a time, up to so many; whoever works off what it claimed
+# within CLAIM_SOON_MS, claims so many times as much.
 CLAIM_CHUNKS_MAX: Final = 32
+CLAIM_SOON_MS: Final = 50
+CLAIM_MORE: Final = 4
 # A consumer that becomes another Sender's is given up when nothing of it is under way any more:
 # what takes longer than any time-out is cut off.
 RELEASE_S: Final = 65.0
@@ -280,7 +283,7 @@ class Sender:
         for _, sub_id in streams:
             self._ready.add(sub_id)
             lane = self._lanes.get(sub_id)
-            if lane is None or lane.wants_more:
+            if lane is None or lane.wants_more():
                 self._starving.add(sub_id)
         self._hungry.set()
 
@@ -304,7 +307,7 @@ class Sender:
             lane = self._lanes.lane(sub_id)
             if lane is None:
                 self._ready.discard(sub_id)
-            elif lane.wants_more:
+            elif lane.wants_more():
                 self._ready.discard(sub_id)
                 stream = Stream(StreamKind.SUBSCRIPTION, sub_id)
                 by_count.setdefault(lane.claim_chunks, []).append(stream)
@@ -327,6 +330,7 @@ class Sender:
     def _note_full(self, claims: Sequence[Claim], count: int) -> None:
         """Where all that was asked for came, there may be more; of small chunks, ask for many."""
         found: dict[int, list[int]] = {}
+        now_ms = self._clock.now_ms()
         for claim in claims:
             found.setdefault(claim.stream.number, []).append(claim.items)
         for sub_id, items in found.items():
@@ -336,13 +340,17 @@ class Sender:
             lane = self._lanes.lane(sub_id)
             if lane is not None:
                 self._starving.add(sub_id)
-                chunks = self._limits.chunk_rows_max * len(items) // max(1, sum(items))
+                rows = self._limits.chunk_rows_max
+                if 0 <= now_ms - lane.claimed_ms < CLAIM_SOON_MS:
+                    rows *= CLAIM_MORE
+                lane.claimed_ms = now_ms
+                chunks = rows * len(items) // max(1, sum(items))
                 lane.claim_chunks = max(1, min(CLAIM_CHUNKS_MAX, chunks))
 
     def _queue_lost(self) -> None:
         """Let go of what was not begun: it is gone from the queue, the Rescuer queues it anew."""
         for lane in self._lanes:
-            lane.forget()
+            lane.queue_lost()
         self._held.clear()
         self._outcomes.queue_lost()
 

@@ -7,6 +7,7 @@ import asyncio
 import socket
 import ssl
 from time import monotonic
+from typing import cast
 
 from notify.domain.errors import InvalidInput, TransportError
 from notify.domain.ports import Endpoint, Identity
@@ -118,12 +119,14 @@ class Dialer:
         self, endpoint: Endpoint, connection: Connection, sock: socket.socket
     ) -> None:
         loop = asyncio.get_running_loop()
+        # Compiled, it can be no subclass of asyncio.Protocol, it only behaves as one.
+        protocol = cast("asyncio.Protocol", connection)
         if not endpoint.tls:
-            await loop.create_connection(lambda: connection, sock=sock)
+            await loop.create_connection(lambda: protocol, sock=sock)
             return
         try:
             await loop.create_connection(
-                lambda: connection,
+                lambda: protocol,
                 sock=sock,
                 ssl=await self._context_for(endpoint.identity),
                 server_hostname=endpoint.host,

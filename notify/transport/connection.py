@@ -9,6 +9,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import Final, cast
@@ -25,6 +26,8 @@ _TIMER_SLACK_S = 0.001
 # A global is found in half the time of a module's attribute.
 _COMPLETE: Final = answer.COMPLETE
 _REFUSED: Final = answer.REFUSED
+# An answer of its fields in their order, in half the time.
+_made: Final[Callable[[tuple[object, ...]], Answer]] = partial(tuple.__new__, Answer)
 
 
 def reason_of(error: BaseException) -> str:
@@ -36,7 +39,7 @@ def reason_of(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """An HTTP/1.1 client connection.
 
     `on_idle` is called when an exchange has ended and the next may begin, `on_lost` once when
@@ -206,7 +209,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self) -> Answer:
         parser = self._parser
-        return Answer(parser.code, parser.body, parser.retry_after, parser.allowed)
+        return _made((parser.code, parser.body, parser.retry_after, parser.allowed))
 
     def _arm(self, deadline: float) -> None:
         if self._alarm is not None:

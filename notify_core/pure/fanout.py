@@ -6,6 +6,8 @@ chunk of every subscription that matches.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import msgpack
@@ -30,6 +32,9 @@ HOLD: Final = 1  # stored as pending: paused, or its queue is full
 DISCARD: Final = 2  # recorded as dropped
 
 COLUMNS: Final = "msg_id,sub_id,status,attempts,reason,due_ms,updated_ms"
+# Of rows that are queued at once; the other columns have what these need as their defaults.
+COLUMNS_QUEUED: Final = "msg_id,sub_id,updated_ms"
+_QUEUED_AT_ONCE = (QUEUED, 0, REASON_NONE, 0)
 _MEMO_MAX = 10_000
 
 
@@ -94,9 +99,29 @@ class Split:
         return [(*key, count) for key, count in sorted(alike.items())]
 
     def insert_sql(self, rows_max: int, bytes_max: int) -> list[bytes]:
-        """Multi-row INSERT IGNOREs into receive_msg; one message's rows stay together."""
-        head = b"INSERT IGNORE INTO receive_msg (%s) VALUES " % COLUMNS.encode()
-        return sqltext.insert(head, self.rows, b"", rows_max, bytes_max, True)
+        """Multi-row INSERT IGNOREs into receive_msg; one message's rows stay together.
+
+        Messages whose rows are all queued at once come first, with COLUMNS_QUEUED alone: reading
+        literals is a fourth of what an INSERT costs the server.
+        """
+        queued: list[tuple[int, int, int]] = []
+        others: list[tuple[int, int, int, int, int, int, int]] = []
+        for _, group in groupby(self.rows, itemgetter(0)):
+            of_message = list(group)
+            if all(row[2:6] == _QUEUED_AT_ONCE for row in of_message):
+                queued += [(row[0], row[1], row[6]) for row in of_message]
+            else:
+                others += of_message
+        return _inserts(COLUMNS_QUEUED, queued, rows_max, bytes_max) + _inserts(
+            COLUMNS, others, rows_max, bytes_max
+        )
+
+
+def _inserts(
+    columns: str, rows: Sequence[Sequence[int]], rows_max: int, bytes_max: int
+) -> list[bytes]:
+    head = b"INSERT IGNORE INTO receive_msg (%s) VALUES " % columns.encode()
+    return sqltext.insert(head, rows, b"", rows_max, bytes_max, True)
 
 
 def split(

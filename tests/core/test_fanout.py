@@ -245,6 +245,25 @@ def test_insert_text(fanout):
 
 
 @both
+def test_what_is_queued_at_once_leaves_the_rest_of_its_row_to_the_defaults(fanout):
+    later = MESSAGE._replace(id=7032, deliver_ms=NOW_MS + 1)
+    result = split(fanout, [MESSAGE, later, MESSAGE._replace(id=7033)], [(1, 12, []), (2, 12, [])])
+    assert result.insert_sql(10, 1 << 20) == [
+        (
+            b"INSERT IGNORE INTO receive_msg (msg_id,sub_id,updated_ms) VALUES "
+            b"(7031,1,1800000000000),(7031,2,1800000000000),"
+            b"(7033,1,1800000000000),(7033,2,1800000000000)"
+        ),
+        (
+            b"INSERT IGNORE INTO receive_msg "
+            b"(msg_id,sub_id,status,attempts,reason,due_ms,updated_ms) VALUES "
+            b"(7032,1,1,0,0,1800000000001,1800000000000),"
+            b"(7032,2,1,0,0,1800000000001,1800000000000)"
+        ),
+    ]
+
+
+@both
 @pytest.mark.parametrize(("rows_max", "bytes_max"), [(4, 1 << 20), (1000, 150), (0, 0)])
 def test_rows_of_one_message_are_never_split_over_statements(fanout, rows_max, bytes_max):
     messages = [MESSAGE._replace(id=number) for number in range(100, 110)]

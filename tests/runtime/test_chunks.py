@@ -14,7 +14,7 @@ from notify.queue.memory import MemoryQueue
 from notify.runtime.chunks import ChunkWorker
 from notify.runtime.steps import Stopping
 from notify_core.errors import ChunkError
-from tests.simulation.loop import SimulatedClock
+from tests.simulation.loop import SeededRandom, SimulatedClock
 
 STREAM = Stream(StreamKind.MARK, 0)
 LEASE_MS = 3000
@@ -252,5 +252,29 @@ def test_a_lost_queue_makes_the_worker_forget_what_it_held(simulate: Any) -> Non
             await r.worker.step(r.stopping)
         await r.worker.step(r.stopping)
         assert r.seen[-1] == [(b"3", False)]
+
+    simulate(work())
+
+
+def test_one_that_helps_works_only_while_batches_come_out_full(simulate: Any) -> None:
+    async def work() -> None:
+        r = await rig(chunks_max=2)
+        helper = ChunkWorker(r.queue, r.clock, [STREAM], "h", LEASE_MS, 2, r.work, helps=r.worker)
+        helping = asyncio.create_task(helper.run("helper", r.stopping, SeededRandom(1)))
+        await r.push(b"a")
+        await r.clock.sleep(10)
+        assert r.seen == []
+        await r.worker.step(r.stopping)
+        await r.push(b"b", b"c", b"d", b"e", b"f")
+        await r.worker.step(r.stopping)
+        await r.clock.sleep(10)
+        assert [[chunk for chunk, _ in batch] for batch in r.seen] == [
+            [b"a"], [b"b", b"c"], [b"d", b"e"], [b"f"],
+        ]  # fmt: skip
+        await r.push(b"g")
+        await r.clock.sleep(10)
+        assert await r.depth() == 1
+        r.stopping.set()
+        await helping
 
     simulate(work())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from notify.domain.errors import QueueLost, QueueUnavailable
 from notify.domain.model import DeliveryStatus, Reason, SubscriptionStatus
@@ -296,5 +297,23 @@ def test_what_is_due_later_waits_in_the_queue_or_farther_away_in_the_database(
         assert waiting.due_ms == r.clock.now_ms() + 33_000
         await r.queue.promote([sub(1)], r.clock.now_ms() + 3000)
         assert await queued_ids(r) == soon
+
+    simulate(work())
+
+
+def test_workers_of_a_process_share_the_stream_and_are_counted_together(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig(**{"maker.batch_chunks_max": 1})
+        await r.open()
+        made = [id_ for _ in range(4) for id_ in await r.accept(5)]
+        makers = [r.maker(f"maker.{number}") for number in range(2)]
+        registry = CollectorRegistry()
+        makers[0].export(registry, makers[1:])
+        while (await r.gauge(INGEST)).depth:
+            await asyncio.gather(*(maker.chunks.step(r.stopping) for maker in makers))
+        assert sorted(await queued_ids(r)) == made
+        assert min(maker.messages for maker in makers) > 0
+        assert registry.get_sample_value("notify_maker_messages_total") == len(made)
+        assert registry.get_sample_value("notify_maker_deliveries_total") == len(made)
 
     simulate(work())

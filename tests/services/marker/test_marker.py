@@ -1,8 +1,10 @@
 """The Marker: outcomes into the database, once, however often they come."""
 
+import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from notify.domain.errors import StorageUnavailable
 from notify.domain.model import DeliveryStatus
@@ -106,3 +108,22 @@ def test_a_damaged_chunk_does_not_hold_up_the_others(
 
     simulate(work())
     assert "left to the Rescuer" in caplog.text
+
+
+def test_workers_of_a_process_share_the_stream_and_are_counted_together(simulate: Any) -> None:
+    async def work() -> None:
+        r = Rig(**{"marker.batch_chunks_max": 1})
+        await r.open()
+        for _ in range(4):
+            made = await r.queued(4)
+            await r.queue.push([Push(MARK, await outcome_chunk(r, made), 3)])
+        markers = [r.marker(f"marker.{number}") for number in range(2)]
+        registry = CollectorRegistry()
+        markers[0].export(registry, markers[1:])
+        while (await r.gauge(MARK)).depth:
+            await asyncio.gather(*(marker.chunks.step(r.stopping) for marker in markers))
+        assert counts(await r.account()) == (4, 4, 8, 0)
+        assert min(marker.outcomes for marker in markers) > 0
+        assert registry.get_sample_value("notify_marker_outcomes_total") == 12
+
+    simulate(work())

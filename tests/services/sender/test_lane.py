@@ -154,12 +154,12 @@ def test_it_says_when_it_has_nothing_left(simulate: Any) -> None:
         r.hungry = 0
         r.lane.add([job(n) for n in range(5)])
         assert not r.hungry
-        assert not r.lane.wants_more
+        assert not r.lane.wants_more()
         await asyncio.sleep(1.5)
         assert not r.hungry
         await asyncio.sleep(1)
         assert r.hungry, "the last one has begun: time to claim more"
-        assert r.lane.wants_more
+        assert r.lane.wants_more()
 
     simulate(work())
 
@@ -287,7 +287,7 @@ def test_a_change_of_the_subscription_empties_the_lane(
             r.lane.pump()
         assert r.lane.waiting == 0
         assert r.decided() == ([(1, DROPPED), (2, DROPPED)] if dropped else [])
-        assert r.lane.wants_more is (status is not SubscriptionStatus.PAUSED)
+        assert r.lane.wants_more() is (status is not SubscriptionStatus.PAUSED)
 
     simulate(work())
 

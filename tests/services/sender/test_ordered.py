@@ -2,16 +2,16 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from notify.domain.errors import StorageUnavailable
+from notify.domain.errors import QueueUnavailable, StorageUnavailable
 from notify.domain.model import DeliveryStatus, SubscriptionStatus
 from notify.domain.policy import Batch, BatchFormat, Ordering
-from notify.domain.ports import Answer, Push
+from notify.domain.ports import Answer, Push, Stream, StreamKind
 from notify.domain.retry import Retry
 from notify.sender import line as line_module
 from notify.sender import ordered as ordered_module
@@ -247,6 +247,47 @@ def test_a_lost_queue_loses_and_reorders_nothing(simulate: Any) -> None:
         assert first_tries(r) == made
         # Again came what was under way, and what the lost queue had not told the Marker.
         assert len(r.consumers.got()) <= 8 + 5
+
+    simulate(work())
+
+
+def test_a_lost_queue_that_it_hears_of_late_doubles_nothing_delivered_since(
+    simulate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claims go wrong for a while longer than everything else; the Marker is behind."""
+
+    async def work() -> None:
+        r = await rig()
+        rescuer, claim, away = r.rescuer(), r.queue.claim, False
+
+        async def claim_late(streams: Sequence[Stream], *rest: Any) -> Any:
+            if away and streams[0].kind is StreamKind.SUBSCRIPTION:
+                raise QueueUnavailable("not yet")
+            return await claim(streams, *rest)
+
+        async def mark_late() -> None:
+            while True:
+                await asyncio.sleep(0.5)
+                await r.mark()
+
+        monkeypatch.setattr(r.queue, "claim", claim_late)
+        async with Running(r) as running:
+            before = await queued(r, *"aabb")
+            await until(lambda: delivered(r, 4))
+            (lane,) = running.sender._lanes.ordered
+            away = True
+            r.queue.flush()
+            await rescuer.step()
+            marker = asyncio.create_task(mark_late())
+            since = []
+            for number in range(60):
+                since += await queued(r, *"ab")
+                lane.read()  # as it does every few seconds, unasked
+                away = number < 20
+                await asyncio.sleep(0.1)
+            await until(lambda: delivered(r, 124))
+            marker.cancel()
+        assert sorted(r.consumers.got()) == sorted(before + since)
 
     simulate(work())
 
