@@ -10,6 +10,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
+CORES = os.cpu_count() or 1
 DIRECTIVES = {
     "language_level": "3",
     "binding": True,
@@ -42,6 +43,7 @@ def extensions() -> list[Extension]:
             for path in sources()
         ],
         build_dir="build/cython",
+        nthreads=CORES,
         compiler_directives=DIRECTIVES,
     )
     for module in modules:  # cythonize() drops Extension(optional=True)
@@ -49,4 +51,4 @@ def extensions() -> list[Extension]:
     return modules
 
 
-setup(ext_modules=extensions())
+setup(ext_modules=extensions(), options={"build_ext": {"parallel": CORES}})
