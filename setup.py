@@ -20,6 +20,10 @@ DIRECTIVES = {
     "annotation_typing": False,
 }
 
+# -O2, which a Python may bring, makes twice the instructions of a scan. Without what a debugger
+# wants to know, what is built has a fifth of the size. Others bring nothing: EXPERIMENTS_CORE.md.
+FLAGS = ["-O3", "-g0"]
+
 
 def sources() -> list[Path]:
     """notify_core/*.pyx, and each module of notify that has its types in a .pxd beside it."""
@@ -35,11 +39,7 @@ def extensions() -> list[Extension]:
 
     modules = cythonize(
         [
-            Extension(
-                ".".join(path.with_suffix("").parts),
-                [str(path)],
-                extra_compile_args=["-O3", "-g0"],
-            )
+            Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=FLAGS)
             for path in sources()
         ],
         build_dir="build/cython",

@@ -67,7 +67,7 @@ def _run(out: Path, twin: str, calls: int) -> None:
         f"--callgrind-out-file={out}", sys.executable, program.__file__, twin, str(calls),
     ]  # fmt: skip
     # The order of sets and dicts decides what is compared with what.
-    paths = [str(Path(__file__).parents[2]), *sys.path]
+    paths = [*sys.path, str(Path(__file__).parents[2])]
     environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S

@@ -37,6 +37,12 @@ SUBSCRIPTIONS: Final = [
     *[(sub_id, 13, []) for sub_id in range(11, 60)],
 ]
 PREFIX: Final = b"POST /hooks/orders HTTP/1.1\r\nhost: shop.internal:8080\r\nuser-agent: notify\r\n"
+REQUEST_LINE: Final = b"POST /v1/messages HTTP/1.1\r\n"
+REQUEST: Final = REQUEST_LINE + (
+    b"host: notify.internal:8470\r\nuser-agent: shop/7.2\r\naccept: */*\r\n"
+    b"authorization: Bearer nk_0123456789abcdefghijklmnopqrstuvwxyz\r\n"
+    b"content-type: application/json\r\ncontent-length: 650\r\n\r\n"
+)
 ANSWER: Final = (
     b"HTTP/1.1 200 OK\r\nserver: nginx\r\ndate: Fri, 15 Jan 2027 08:00:00 GMT\r\n"
     b"content-type: text/plain\r\ncontent-length: 2\r\nconnection: keep-alive\r\n\r\nok"
@@ -93,20 +99,21 @@ def _parse(twin: str, rows: int) -> Call:
     return lambda: parse(body, "application/json", limits)
 
 
-def _batch(twin: str, rows: int) -> Any:
-    batch = _parse(twin, rows)()
-    batch.stamp(7, [FIRST_ID + number * 64 for number in range(rows)])  # type: ignore[attr-defined]
-    return batch
+def batch(twin: str, rows: int) -> Any:
+    """Accepted messages as columns, stamped."""
+    made: Any = _parse(twin, rows)()
+    made.stamp(7, [FIRST_ID + number * 64 for number in range(rows)])
+    return made
 
 
 def _receive_rows(twin: str, rows: int) -> Call:
-    batch = _batch(twin, rows)
-    return lambda: batch.insert_sql(False, ROWS_MAX, BYTES_MAX)
+    made = batch(twin, rows)
+    return lambda: made.insert_sql(False, ROWS_MAX, BYTES_MAX)
 
 
 def _receive_chunk(twin: str, rows: int) -> Call:
-    batch = _batch(twin, rows)
-    return lambda: batch.chunk(3, 65_536)
+    made = batch(twin, rows)
+    return lambda: made.chunk(3, 65_536)
 
 
 def _splitting(twin: str, rows: int) -> Call:
@@ -223,6 +230,18 @@ def _heads(twin: str, rows: int) -> Call:
     return heads
 
 
+def _requests(twin: str, rows: int) -> Call:
+    scan = module(twin, "request").scan
+
+    def scanned() -> object:
+        found = None
+        for _ in range(rows):
+            found = scan(REQUEST, REQUEST_LINE, 65_536)
+        return found
+
+    return scanned
+
+
 def _answers(twin: str, rows: int) -> Call:
     parser = module(twin, "answer").Parser(16_384, 65_536)
 
@@ -236,6 +255,7 @@ def _answers(twin: str, rows: int) -> Call:
 
 
 JOBS: Final = (
+    Job("request: scan of a plain head", "requests", _requests),
     Job("receive: parse and check a JSON array", "messages", _parse),
     Job("receive: rows as INSERT text", "messages", _receive_rows),
     Job("receive: ingest chunk", "messages", _receive_chunk),
