@@ -298,3 +298,82 @@ def test_the_twins_agree_on_damaged_bodies(batch, content_type, damages):
 def test_the_twins_agree_on_what_is_utf8(text):
     body = b'{"type":"a","payload":"' + bytes(text) + b'"}'
     assert _parsed(core, body, JSON, LIMITS) == _parsed(pure, body, JSON, LIMITS)
+
+
+@both
+def test_messages_that_come_one_by_one_share_a_batch(receive):
+    shared = receive.Batch()
+    bodies = [json.dumps(FULL).encode(), b'{"type":"b","payload":[]}']
+    for producer, body in enumerate(bodies, 7):
+        assert receive.append(shared, producer, body, LIMITS) is True
+    alone = [receive.parse(body, JSON, LIMITS) for body in bodies]
+    for one, producer in zip(alone, (7, 8), strict=True):
+        one.set_producer(producer)
+    merged = receive.Batch()
+    for one in alone:
+        merged.extend(one)
+    for each in (shared, merged):
+        each.set_ids([1, 2])
+    assert columns(shared) == columns(merged)
+    assert shared.chunk(1, 100) == merged.chunk(1, 100)
+
+
+@both
+def test_what_cannot_share_a_batch_changes_nothing(receive):
+    shared = receive.Batch()
+    assert receive.append(shared, 7, b'{"type":"a","payload":1}', LIMITS) is True
+    before = columns(shared)
+    assert receive.append(shared, 7, b'[{"type":"a","payload":1}]', LIMITS) is False
+    assert receive.append(shared, 7, b' {"type":"a","payload":1}', LIMITS) is False
+    assert receive.append(shared, 7, b"", LIMITS) is False
+    for body in (
+        b"{",
+        b'{"type":"a"}',
+        b'{"type":" ","payload":1}',
+        b'{"type":"a","payload":"\xff"}',
+    ):
+        with pytest.raises(BodyError) as shared_error:
+            receive.append(shared, 7, body, LIMITS)
+        with pytest.raises(BodyError) as alone_error:
+            receive.parse(body, JSON, LIMITS)
+        assert str(shared_error.value) == str(alone_error.value)
+        assert shared_error.value.index == alone_error.value.index
+    for producer in (-1, 1 << 63):
+        with pytest.raises(ValueError, match="63 bits"):
+            receive.append(shared, producer, b'{"type":"a","payload":1}', LIMITS)
+    assert columns(shared) == {name: list(column) for name, column in before.items()}
+    shared.set_ids([1])
+    with pytest.raises(ValueError, match="with ids"):
+        receive.append(shared, 7, b'{"type":"a","payload":1}', LIMITS)
+    with pytest.raises(ValueError, match="without producers"):
+        receive.append(receive.parse(b'{"type":"a","payload":1}', JSON, LIMITS), 7, b"{}", LIMITS)
+
+
+@both
+def test_the_last_message_can_be_forgotten(receive):
+    batch = receive.Batch()
+    for n in range(3):
+        receive.append(batch, n, b'{"type":"a","payload":%d}' % n, LIMITS)
+    batch.drop_last()
+    assert batch.payloads == [b"0", b"1"]
+    assert batch.biz_ids == [0, 1]
+    assert {len(column) for column in columns(batch).values()} == {0, 2}  # no ids yet
+    batch.set_ids([5, 6])
+    batch.drop_last()
+    assert columns(batch) == columns(batch.take([0]))
+    batch.drop_last()
+    with pytest.raises(IndexError):
+        batch.drop_last()
+
+
+@both
+def test_half_a_stamp_is_none(receive):
+    batch = receive.parse(b'{"type":"a","payload":1}', JSON, LIMITS)
+    batch.set_ids([1])
+    with pytest.raises(ValueError, match="not stamped"):
+        batch.rows()
+    batch.set_producer(7)
+    assert batch.rows()[0][:2] == (1, 7)
+    for wrong in (-1, 1 << 63):
+        with pytest.raises(ValueError, match="63 bits"):
+            batch.set_producer(wrong)
