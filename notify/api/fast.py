@@ -75,9 +75,9 @@ class FastHttp(BoundedHttp):
         self._is_parsing = True
 
     def on_message_complete(self) -> None:
-        """Have all of it; the parser never comes out of one that asked for an upgrade."""
+        """Have all of it."""
         super().on_message_complete()
-        self._is_parsing = self.parser.should_upgrade()
+        self._is_parsing = False
 
     def data_received(self, data: bytes) -> None:
         """Take what is plain, hand over the rest."""

@@ -11,14 +11,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from notify.api.app import App, make_app
+from notify.api.http import BoundedHttp
 from notify.api.service import serving
-from notify.config import load
+from notify.config import Config, load
 from notify.domain.ports import Inserted
 from notify.queue.memory import MemoryQueue
 from notify.runtime.clock import SystemClock, SystemRandom
 from notify.runtime.directory import DirectoryCache
 from notify.runtime.message_ids import MessageIds
-from notify.runtime.serving import bind, served
+from notify.runtime.serving import Serving, bind, served
 from notify.storage.sqlite import SqliteStorage
 
 ADMIN = "the-admin-token"
@@ -130,8 +131,19 @@ class Api:
 Started = Callable[..., AbstractAsyncContextManager[Api]]
 
 
+def long_way(app: App, config: Config) -> Serving:
+    """An Api whose messages all go through ASGI, as in any other server."""
+    return serving(app, config)._replace(http=BoundedHttp)
+
+
 @pytest.fixture
-def api(tmp_path: Any) -> Started:
+def way() -> Callable[[App, Config], Serving]:
+    """How an Api is served; a test may say otherwise."""
+    return serving
+
+
+@pytest.fixture
+def api(tmp_path: Any, way: Callable[[App, Config], Serving]) -> Started:
     """Make an async context with a running Api; options as `api_port=…` for api.port."""
 
     @asynccontextmanager
@@ -162,7 +174,7 @@ def api(tmp_path: Any) -> Started:
         server = AsyncExitStack()
         sockets = await bind(config.api.host, config.api.port)
         port = sockets[0].getsockname()[1]
-        await server.enter_async_context(served(serving(app, config), sockets))
+        await server.enter_async_context(served(way(app, config), sockets))
         limits = httpx.Limits(max_connections=None)
         client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=10)
         try:

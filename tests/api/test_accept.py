@@ -2,9 +2,19 @@
 
 import asyncio
 
+import pytest
+
+from notify.api.service import serving
 from notify.domain.errors import QueueUnavailable, StorageRefused, StorageUnavailable
 from notify.domain.ports import Inserted, Push, Stream, StreamKind
 from notify_core import chunk
+from tests.api.conftest import long_way
+
+
+@pytest.fixture(params=[serving, long_way])
+def way(request):
+    return request.param
+
 
 ONE = {"type": "order.paid", "payload": {"n": 1}}
 INGEST = Stream(StreamKind.INGEST, 0)

@@ -9,7 +9,15 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from notify.api.auth import LOOK_AGAIN_MS, hash_key
+from notify.api.service import serving
 from notify.domain.errors import StorageRefused, StorageUnavailable
+from tests.api.conftest import long_way
+
+
+@pytest.fixture(params=[serving, long_way])
+def way(request):
+    return request.param
+
 
 ADMIN = "the-admin-token"
 ONE = {"type": "order.paid", "payload": {"n": 1}}
