@@ -391,22 +391,3 @@ def test_shutting_down_answers_what_waits_and_what_is_coming(api, run):
             assert await it.stored() == 3
 
     run(scenario())
-
-
-def test_half_of_what_waits_is_committed_at_a_time(api, run):
-    async def scenario():
-        async with api() as it:
-            key = (await it.producer())["api_key"]
-            it.storage.gate.clear()
-            posts = [asyncio.create_task(it.post(key, [{"type": "a", "payload": 1}] * 100))]
-            await it.held(100)
-            posts += [
-                asyncio.create_task(it.post(key, [{"type": "a", "payload": 1}] * 100))
-                for _ in range(8)
-            ]
-            await it.held(900)
-            it.storage.gate.set()
-            assert {answer.status_code for answer in await asyncio.gather(*posts)} == {202}
-            assert it.storage.commits == [100, 400, 200, 100, 100]
-
-    run(scenario())
