@@ -7,7 +7,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 # Modules of notify with a .pxd beside them are compiled as they stand.
 TYPED := $(wildcard notify/*/*.pxd notify/*/*/*.pxd)
 CORE := $(wildcard notify_core/*.pyx notify_core/*.pxd) $(TYPED) $(TYPED:.pxd=.py) setup.py pyproject.toml
-WHEEL_SITE := build/wheel-site
+STUB_SITE := build/stub-site
 CORE_MODULES := $(patsubst notify_core/%.pyi,notify_core.%,$(wildcard notify_core/*.pyi))
 
 .PHONY: help run servers test test-pure instructions check format bench bench-full bench-smoke wheel wheel-test clean
@@ -37,7 +37,7 @@ $(VENV)/run.stamp: $(BIN)/python $(CORE)
 
 $(VENV)/dev.stamp: $(BIN)/python $(CORE)
 	@echo "Installing Notify with its development tools into $(VENV) ..."
-	@NOTIFY_REQUIRE_EXT=1 $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
+	@NOTIFY_REQUIRE_EXT=1 $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@touch $@ $(VENV)/run.stamp
 
 run: $(VENV)/run.stamp
@@ -61,30 +61,25 @@ test-pure: $(VENV)/dev.stamp
 instructions: servers $(VENV)/dev.stamp
 	$(BIN)/python -m tests.instructions $(WRITE)
 
-check: $(VENV)/dev.stamp $(WHEEL_SITE)
+check: $(VENV)/dev.stamp $(STUB_SITE)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/cython-lint notify_core notify
 	$(BIN)/mypy
-	cd build && PYTHONPATH=wheel-site ../$(BIN)/python -m mypy.stubtest $(CORE_MODULES)
+	cd build && PYTHONPATH=stub-site ../$(BIN)/python -m mypy.stubtest $(CORE_MODULES)
 	$(BIN)/lint-imports
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Yardsticks and charts of the benchmarks, beside the development tools.
-$(VENV)/bench.stamp: $(VENV)/dev.stamp
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --editable '.[dev,bench]'
-	@touch $@
-
 BENCH := $(BIN)/python -m pytest --benchmark-only -p no:randomly --timeout=1800
-bench: servers $(VENV)/bench.stamp
+bench: servers $(VENV)/dev.stamp
 	$(BENCH) bench --scale=1 --benchmark-group-by=group \
 		--benchmark-columns=median,min,max,ops,rounds --benchmark-json=bench/results/benchmarks.json
 	$(BIN)/python -m bench.report --readme
 
-bench-full: servers $(VENV)/bench.stamp
+bench-full: servers $(VENV)/dev.stamp
 	$(BENCH) bench --scale=5 --benchmark-group-by=group \
 		--benchmark-columns=median,min,max,ops,rounds --benchmark-json=bench/results/benchmarks.json
 	$(BIN)/python -m bench.report --readme
@@ -95,7 +90,7 @@ bench-full: servers $(VENV)/bench.stamp
 	$(BIN)/python -m bench.fsck_rows
 
 # Its figures say nothing and are not kept.
-bench-smoke: servers $(VENV)/bench.stamp
+bench-smoke: servers $(VENV)/dev.stamp
 	$(BENCH) bench/test_stages.py --scale=0.02 --results=build/bench-smoke -q
 
 wheel: $(VENV)/dev.stamp
@@ -106,11 +101,11 @@ wheel: $(VENV)/dev.stamp
 wheel-test: wheel
 	$(BIN)/python tests/packaging/check_wheel.py dist
 
-$(WHEEL_SITE): $(VENV)/dev.stamp $(wildcard notify_core/*.pyi)
-	rm -rf $(WHEEL_SITE) build/wheel
-	NOTIFY_REQUIRE_EXT=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(WHEEL_SITE) build/wheel/notify-*.whl
-	@touch $(WHEEL_SITE)
+# The core alone, away from its sources, for the comparison with its stubs.
+$(STUB_SITE): $(VENV)/dev.stamp $(wildcard notify_core/*.pyi)
+	rm -rf $(STUB_SITE)
+	mkdir -p $(STUB_SITE)
+	cp -R notify_core $(STUB_SITE)
 
 clean:
 	rm -rf build dist *.egg-info $(VENV) .coverage .hypothesis .benchmarks
