@@ -6,14 +6,13 @@ A message is taken from a list into one of those under way, so that none is lost
 subscriptions are read; each delivery is one INSERT, committed by itself, and one RPUSH.
 """
 
-import argparse
 import json
 import time
 
 import pymysql
 import redis
 
-from bench.baseline.naive_queue import MESSAGES, QUEUE
+from bench.baseline.naive_queue import MESSAGES, QUEUE, run
 
 UNDER_WAY = "messages:under-way"
 QUEUED = 1
@@ -46,19 +45,7 @@ def work(client: "redis.Redis", cursor: "pymysql.cursors.Cursor") -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("redis", "mysql", "database"):
-        parser.add_argument(name)
-    asked = parser.parse_args()
-    client = redis.Redis(unix_socket_path=asked.redis)
-    client.ping()
-    db = pymysql.connect(
-        unix_socket=asked.mysql, user="root", database=asked.database, autocommit=True,
-        ssl_disabled=True,
-    )  # fmt: skip
-    print("connected", flush=True)
-    with db, db.cursor() as cursor:
-        work(client, cursor)
+    run(__doc__, work)
 
 
 if __name__ == "__main__":

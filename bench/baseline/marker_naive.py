@@ -7,14 +7,13 @@ none is lost; it is one UPDATE, and for a try that failed one INSERT into the lo
 by itself.
 """
 
-import argparse
 import json
 import time
 
 import pymysql
 import redis
 
-from bench.baseline.naive_queue import MARKS
+from bench.baseline.naive_queue import MARKS, run
 
 UNDER_WAY = "jobs:marks:under-way"
 STATUSES = {"retry": 1, "delivered": 2, "dropped": 3}
@@ -46,19 +45,7 @@ def work(client: "redis.Redis", cursor: "pymysql.cursors.Cursor") -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("redis", "mysql", "database"):
-        parser.add_argument(name)
-    asked = parser.parse_args()
-    client = redis.Redis(unix_socket_path=asked.redis)
-    client.ping()
-    db = pymysql.connect(
-        unix_socket=asked.mysql, user="root", database=asked.database, autocommit=True,
-        ssl_disabled=True,
-    )  # fmt: skip
-    print("connected", flush=True)
-    with db, db.cursor() as cursor:
-        work(client, cursor)
+    run(__doc__, work)
 
 
 if __name__ == "__main__":

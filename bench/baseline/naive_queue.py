@@ -4,13 +4,18 @@ What a good engineer builds first: a job is never lost (it is under way until it
 is tried again after a failure (a sorted set), and the mark and the end of the job are one command.
 """
 
+import argparse
 import base64
 import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pymysql
+import redis
 
 MESSAGES = "messages"
 QUEUE = "jobs"
@@ -85,3 +90,22 @@ def settle(pipe: Any, job: Job, code: int, error: str, began: float) -> None:
         again = {**json.loads(job.raw), "attempts": attempts}
         pipe.zadd(RETRIES, {json.dumps(again): time.time() + DELAYS_S[attempts - 1]})
     pipe.lrem(UNDER_WAY, 1, job.raw)
+
+
+def run(
+    description: str | None, work: Callable[[redis.Redis, pymysql.cursors.Cursor], None]
+) -> None:
+    """The program of a worker between Redis and MySQL: its connections, each statement a commit."""
+    parser = argparse.ArgumentParser(description=description)
+    for name in ("redis", "mysql", "database"):
+        parser.add_argument(name)
+    asked = parser.parse_args()
+    client = redis.Redis(unix_socket_path=asked.redis)
+    client.ping()
+    db = pymysql.connect(
+        unix_socket=asked.mysql, user="root", database=asked.database, autocommit=True,
+        ssl_disabled=True,
+    )  # fmt: skip
+    print("connected", flush=True)
+    with db, db.cursor() as cursor:
+        work(client, cursor)

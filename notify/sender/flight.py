@@ -30,7 +30,7 @@ ERROR_CHARS_MAX: Final = 500
 TROUBLE_PAUSE_MS: Final = 500
 UNAUTHORIZED: Final = 401
 
-# A record of its fields in their order, in a third of the time.
+# A record of its fields in their order, without the way over its named ones.
 _outcome: Final[Callable[[tuple[object, ...]], OutcomeRecord]] = partial(
     tuple.__new__, OutcomeRecord
 )

@@ -82,9 +82,11 @@ class OrderedLane(Lane):
         self._full = False  # more was waiting than there was room for
         self._safe_epoch: str | None = None
         self._taken_over = False
-        # The line was given up: what follows from its tries has to be on its way to the Marker
-        # first, so many outcomes of this Sender.
+        # The line was given up while tries were under way: they have to end first.
         self._emptied = False
+        # The queue was lost: which outcomes were lost with it, shows when all that were handed on
+        # by the end of those tries, so many of this Sender, are marked.
+        self._in_doubt = False
         self._handed_on = 0
         # Finished here, in the database perhaps not yet.
         self._unmarked: dict[int, None] = {}
@@ -191,6 +193,7 @@ class OrderedLane(Lane):
         It may be told so late that it has gone on already, in the queue that was begun since.
         """
         self._empty()
+        self._in_doubt = True
         self.read()
 
     def forget(self) -> None:
@@ -285,10 +288,11 @@ class OrderedLane(Lane):
     async def _may_read(self) -> bool:
         """Whether everything that is lost or under way elsewhere is back in the database."""
         saving = self._saving is not None and not self._saving.done()
-        if self._emptied:
-            if self.flights or saving:
-                return False
-            self._emptied = self._taken_over = False
+        if self._emptied and (self.flights or saving):
+            return False
+        self._emptied = False
+        if self._in_doubt:
+            self._in_doubt = self._taken_over = False
             self._begun_ms = self._clock.now_ms()
             self._handed_on = self._outcomes.added
         if self._outcomes.handed_on < self._handed_on:
@@ -306,7 +310,8 @@ class OrderedLane(Lane):
             waited = not 0 <= self._clock.now_ms() - since_ms < TAKEOVER_WAIT_MS
             self._taken_over = waited or not 0 < mark.oldest_ms <= since_ms
             if self._taken_over:
-                self._unmarked.clear()  # what is not marked by now was lost
+                # Not marked by now: lost, or the Marker is behind by more than is waited for.
+                self._unmarked.clear()
         return self._taken_over
 
     async def _read(self) -> bool:

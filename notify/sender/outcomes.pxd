@@ -18,6 +18,7 @@ cdef class Outcomes:
     cdef long _losses
     cdef public long long added
     cdef public long long handed_on
+    cdef object _flushing
     cdef object _some
     cdef object _full
 

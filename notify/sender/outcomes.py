@@ -48,6 +48,7 @@ class Outcomes:
         # How many outcomes there were, and how many of these the Marker's stream has got.
         self.added = 0
         self.handed_on = 0
+        self._flushing = asyncio.Lock()
         self._some = asyncio.Event()
         self._full = asyncio.Event()
 
@@ -97,10 +98,17 @@ class Outcomes:
         self._outcomes = [_parked(outcome) for outcome in self._outcomes]
 
     async def flush(self) -> list[Claim]:
-        """Hand on what is there; the claims that this let go. On failure it is kept."""
+        """Hand on what is there; the claims that this let go. On failure it is kept.
+
+        One at a time: what was added first is handed on first, so `handed_on` says which.
+        """
+        async with self._flushing:
+            return await self._flush()
+
+    async def _flush(self) -> list[Claim]:
         outcomes, follow_ups, finished = self._outcomes, self._follow_ups, self._finished
         since_ms, self._since_ms = self._since_ms, 0
-        losses, added = self._losses, self.added
+        losses = self._losses
         self._outcomes, self._follow_ups, self._finished = [], [], []
         self._some.clear()
         self._full.clear()
@@ -118,7 +126,7 @@ class Outcomes:
             self._since_ms = min(since_ms, self._since_ms) or since_ms or self._since_ms
             self._some.set()
             raise
-        self.handed_on = added
+        self.handed_on += len(outcomes)
         return finished
 
     async def wait(self, timeout_s: float) -> None:

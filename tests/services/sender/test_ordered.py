@@ -228,6 +228,29 @@ def test_a_line_given_up_while_it_is_read_is_read_from_its_beginning(
     simulate(work())
 
 
+def test_a_pause_makes_nobody_doubt_what_the_marker_has_still_to_write(simulate: Any) -> None:
+    """However far it is behind: only a lost queue loses outcomes."""
+
+    async def work() -> None:
+        r = await rig()
+        made = await queued(r, *"aabb")
+        async with Running(r):
+            await until(lambda: _all_asked(r, 4))
+            await r.set_status(1, SubscriptionStatus.PAUSED)
+            await asyncio.sleep(1)
+            await r.set_status(1, SubscriptionStatus.NORMAL)
+            await asyncio.sleep(3 * ordered_module.TAKEOVER_WAIT_MS / 1000)
+            assert r.consumers.got() == first_tries(r), "none came twice"
+            await until(lambda: delivered(r, 4))
+        assert sorted(r.consumers.got()) == made
+
+    simulate(work())
+
+
+async def _all_asked(r: Rig, n: int) -> bool:
+    return len(r.consumers.got()) >= n
+
+
 def test_a_lost_queue_loses_and_reorders_nothing(simulate: Any) -> None:
     async def work() -> None:
         r = await rig()
